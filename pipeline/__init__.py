@@ -1,0 +1,12 @@
+"""Vector quantization in autoencoders, reproduced: verbs are stages, nouns are parts.
+
+Verbs, run as `python -m pipeline.<verb>` and by `dvc repro`, in this order; a verb imports nouns, never another verb:
+    plan        params.yaml               → reports/settings/: what exactly each row and each data set is
+    download    the official source       → data/raw/<dataset>/
+    preprocess  data/raw/<dataset>/       → data/prepared/<dataset>/: uint8 arrays, split and described
+    train       data/prepared, settings   → models/<row>/: every seed of the row
+    evaluate    models/<row>/             → reports/runs/<row>.json and .npz
+    report      reports/runs/             → reports/report.md, reports/figures/, reports/metrics.json
+Nouns: config, stage, files, registry; autoencoder, quantizers/, search, measures, distinct, batches; datasets/, fetch;
+papers/*.yaml. The name written in params.yaml is the name of the file you open.
+"""

@@ -1,0 +1,120 @@
+"""Quantizers, one file each; the name in params.yaml is the name of the file.
+
+    latents (B, D, H, W) → flatten → v (N, D) → nearest → points (N, D), codes → straight-through → z (B, D, H, W)
+
+    class MyQuantizer(Quantizer):
+        def __init__(self, dim: int, *, num_codes: PositiveInt) -> None: ...  # keyword-only arguments are the settings
+        def nearest(self, v): ...            # (N, D) → points (N, D), codes (N, ...)
+        def losses(self, v, points): ...     # name → weighted scalar
+        def decode(self, codes): ...         # codes (..., ...) → points (..., D)
+"""
+
+from __future__ import annotations
+
+import abc
+import sys
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pipeline import registry
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What a quantizer gives back.
+
+    Attributes:
+        z: quantized latents (B, D, H, W); the gradient passes straight through to the latents.
+        codes: integers, (B, H, W), or (B, H, W, D) for a lattice; `decode` turns them back into points.
+        losses: name → weighted scalar; their sum is the quantizer's loss.
+    """
+
+    z: Float[Tensor, "b d h w"]
+    codes: Int[Tensor, "b h w ..."]
+    losses: dict[str, Float[Tensor, ""]]
+
+
+class StraightThrough(torch.autograd.Function):
+    """Forward the points, backward the gradient unchanged to the latents (van den Oord et al. 2017, section 3.2).
+
+    The usual sum v + (points - v) rounds; this gives the points themselves, so that equal codes are equal vectors.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, v: Tensor, points: Tensor) -> Tensor:
+        return points.view_as(points)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad, None
+
+
+class Quantizer(nn.Module, abc.ABC):
+    """Maps every latent vector to a point of a discrete set.
+
+    Args:
+        dim: D, the number of components of a latent vector.
+    """
+
+    num_codes: int | None = None
+    """K: the size of the codebook, or for a lattice the number of points it aims at; None where there is none."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    @abc.abstractmethod
+    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n ..."]]:
+        """The point for every vector and its code. Points carry gradients to what is learned, never to `v`."""
+
+    @abc.abstractmethod
+    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
+        """The weighted loss terms by name."""
+
+    @abc.abstractmethod
+    def decode(self, codes: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The points (..., D) that belong to codes as `forward` gives them."""
+
+    @torch.no_grad()
+    def update(self, v: Float[Tensor, "n d"], codes: Int[Tensor, "n ..."]) -> None:
+        """Move what is not learned by gradient; called once per training step, after the losses."""
+
+    @property
+    def parameter_count(self) -> int:
+        """Learned numbers of this quantizer, as the papers count them."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
+        """Quantize latents (B, D, H, W).
+
+        Raises:
+            ValueError: D is not the quantizer's, or a latent is NaN or infinite.
+        """
+        batch, dim, height, width = latents.shape
+        if dim != self.dim:
+            raise ValueError(f"latents have {dim} components, but the quantizer was made for {self.dim}")
+        v = latents.permute(0, 2, 3, 1).reshape(-1, dim)  # (N, D); no copy where latents are channels-last
+        if not torch.compiler.is_compiling() and not torch.isfinite(v).all():
+            raise ValueError("latents hold NaN or infinity")
+        points, codes = self.nearest(v)
+        losses = self.losses(v, points)
+        if self.training:
+            self.update(v.detach(), codes)
+        z = StraightThrough.apply(v, points.detach()).view(batch, height, width, dim).permute(0, 3, 1, 2)
+        return Quantized(z, codes.view(batch, height, width, *codes.shape[1:]), losses)
+
+
+def names() -> list[str]:
+    return registry.names(sys.modules[__name__])
+
+
+def find(name: str) -> type[Quantizer]:
+    """The class of the quantizer called `name`.
+
+    Raises:
+        Refused: there is no such quantizer.
+    """
+    return registry.find(sys.modules[__name__], Quantizer, name)  # type: ignore[type-abstract]

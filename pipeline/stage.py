@@ -1,0 +1,54 @@
+"""What all verbs share: one-sentence errors, sober logs, progress bars on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+log = logging.getLogger("pipeline")
+
+
+class Refused(Exception):
+    """Something a person can mend. The message is one sentence: the key or file, what was found, what was expected."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a verb: log to standard error, and turn `Refused` and full disks into one line and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        main()
+    except Refused as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        if error.errno != 28:  # ENOSPC
+            raise
+        sys.exit(f"error: no space left on the disk while writing {error.filename or 'a file'}; free some and run again.")
+    except KeyboardInterrupt:
+        sys.exit("stopped; run the same command again to go on.")
+
+
+def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+    """Pass `items` on with a progress bar on a terminal, or a line in the log at every tenth of the way."""
+    if sys.stderr.isatty() and not os.environ.get("CI"):
+        yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        return
+    total = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
+    yield from _progress_lines(items, what, total, unit)
+
+
+def _progress_lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+    start = said = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - said >= 30:  # seconds between two lines of a log
+            said = now
+            share = f" of {total} ({100 * done / total:.0f} %)" if total else ""
+            log.info("%s: %d%s %s, %.1f %s/s", what, done, share, unit, done / (now - start), unit)
