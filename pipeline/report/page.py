@@ -91,7 +91,8 @@ def description(results: Results, dataset: str) -> str:
 def table_notes(results: Results, dataset: str) -> list[str]:
     """What the columns of the first table mean, and on what the published ones rest."""
     ours = prose("""Measured: mean ± standard deviation over n seeds (no deviation where n = 1). Codes in use are
-        counted over training and validation images together with the model frozen. Times are on the hardware named above.""")
+        counted over training and validation images together with the model frozen. Times are on the hardware named
+        above.""")
     paper = results.papers["ll_vq_vae"]
     if dataset not in paper["results"]:
         return ["The paper has no numbers for this data set.", ours]
