@@ -1,9 +1,9 @@
 """Data sets, one file each; the name in params.yaml is the name of the file.
 
-    class MyDataset(Dataset):
-        def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
-        def download(self, folder, mirror) -> None: ...         # the source's files, as they are
-        def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
+class MyDataset(Dataset):
+    def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
+    def download(self, folder, mirror) -> None: ...         # the source's files, as they are
+    def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
 from __future__ import annotations
