@@ -58,7 +58,7 @@ def train_row(row: str, settings: dict[str, Any]) -> None:
     train = Images(prepared, "train", device, settings["train"]["max_images"])
     val = Images(prepared, "val", device)
     unfinished = UNFINISHED / f"{row}-{_fingerprint(settings, prepared)}"
-    unfinished.mkdir(exist_ok=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
     trainings = []
     for seed in settings["seeds"]:
         training = Training(row, settings, seed, train.shape, device)
