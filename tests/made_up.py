@@ -56,6 +56,7 @@ def write_about(root: Path, dataset: str) -> None:
         "counts": {"train": 8000, "val": 1000, "test": 1000},
     }
     files.write_yaml(root / f"data/prepared/{dataset}/about.yaml", about)
+    np.save(root / f"data/prepared/{dataset}/test.npy", smooth(24, SHAPES.get(dataset, (8, 8, 1))))
 
 
 def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
@@ -142,10 +143,7 @@ def write_history(path: Path, seeds: tuple[int, ...], error: float, constant: bo
 def write_pictures(path: Path, dataset: str, seeds: int, error: float, codes: int) -> None:
     """Smooth images; reconstructions with noise of the row's error; use of the codes after Zipf's law."""
     rng = np.random.default_rng(0)
-    height, width, channels = SHAPES.get(dataset, (8, 8, 1))
-    y, x = np.mgrid[0:height, 0:width]
-    waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(8) for c in range(channels)]
-    originals = (np.stack(waves).reshape(8, channels, height, width).transpose(0, 2, 3, 1) * 60 + 128).astype(np.uint8)
+    originals = smooth(8, SHAPES.get(dataset, (8, 8, 1)))
     noise = rng.normal(0, 255 * error**0.5, (seeds, *originals.shape))
     reconstructions = np.clip(originals + noise, 0, 255).astype(np.uint8)
     usage = np.zeros((seeds, 4096), dtype=np.int64)
@@ -153,3 +151,12 @@ def write_pictures(path: Path, dataset: str, seeds: int, error: float, codes: in
     usage[:, :kept] = np.maximum(1, 200_000 / np.arange(1, kept + 1) ** (0.5 + 20 * error))
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, originals=originals, reconstructions=reconstructions, usage=usage)
+
+
+def smooth(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images of waves, uint8 (count, H, W, C)."""
+    height, width, channels = shape
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(count) for c in range(channels)]
+    stacked = np.stack(waves).reshape(count, channels, height, width).transpose(0, 2, 3, 1)
+    return (stacked * 60 + 128).astype(np.uint8)
