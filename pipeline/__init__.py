@@ -4,7 +4,7 @@ Verbs, run as `python -m pipeline.<verb>` and by `dvc repro`, in this order; a v
     plan        params.yaml               → reports/settings/: what exactly each row and each data set is
     download    the official source       → data/raw/<dataset>/
     preprocess  data/raw/<dataset>/       → data/prepared/<dataset>/: uint8 arrays, split and described
-    train       data/prepared, settings   → models/<row>/: every seed of the row
+    train       data/prepared, settings   → models/<row>/, reports/history/<row>.csv: every seed of the row
     evaluate    models/<row>/             → reports/runs/<row>.json and .npz
     report      reports/runs/             → reports/report.md, reports/figures/, reports/metrics.json
 Nouns: config, stage, files, registry; autoencoder, quantizers/, search, measures, distinct, batches; datasets/, fetch;

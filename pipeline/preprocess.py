@@ -81,7 +81,8 @@ def mean(images: UInt8[np.ndarray, "n h w c"]) -> list[float]:
     """The mean of every channel, pixels in [0, 1]. Exact: sums of whole numbers, block by block."""
     step = max(1, BLOCK // int(np.prod(images.shape[1:])))
     sums = sum(images[i : i + step].sum(axis=(0, 1, 2), dtype=np.int64) for i in range(0, len(images), step))
-    return [float(value) / (255 * np.prod(images.shape[:3])) for value in np.asarray(sums)]
+    pixels = int(np.prod(images.shape[:3]))
+    return [int(value) / (255 * pixels) for value in np.asarray(sums)]
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def find(package: ModuleType, base: type[Base], name: str) -> type[Base]:
 
 def settings_of(cls: type) -> type[Section]:
     """The settings a class takes, as a checked section: its constructor's keyword-only arguments and their types."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
+    hints = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]
     fields: dict[str, Any] = {
         argument.name: (hints[argument.name], ... if argument.default is argument.empty else argument.default)
         for argument in inspect.signature(cls).parameters.values()

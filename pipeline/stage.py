@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -29,7 +29,9 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno != 28:  # ENOSPC
             raise
-        sys.exit(f"error: no space left on the disk while writing {error.filename or 'a file'}; free some and run again.")
+        sys.exit(
+            f"error: no space left on the disk while writing {error.filename or 'a file'}; free some and run again."
+        )
     except KeyboardInterrupt:
         sys.exit("stopped; run the same command again to go on.")
 
@@ -39,7 +41,8 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, unit: s
     if sys.stderr.isatty() and not os.environ.get("CI"):
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return
-    total = total if total is not None else (len(items) if hasattr(items, "__len__") else None)
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     yield from _progress_lines(items, what, total, unit)
 
 

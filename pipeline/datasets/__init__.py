@@ -1,10 +1,10 @@
 """Data sets, one file each; the name in params.yaml is the name of the file.
 
-    class MyDataset(Dataset):
-        source = Source(title, url, licence, cite)              # where it comes from, on which terms
-        files = (File(name, checksum, size, urls), ...)         # what `download` brings
-        def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
-        def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
+class MyDataset(Dataset):
+    source = Source(title, url, licence, cite)              # where it comes from, on which terms
+    files = (File(name, checksum, size, urls), ...)         # what `download` brings
+    def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
+    def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ SIZE = 32  # pixels of a patch
 WINDOWS = (1, 2)  # a patch shows SIZE times this many pixels of the photograph, times the photograph's own scale
 BLOCK = 128  # pixels: at least the side of a block, times the photograph's own scale
 STRIDE = 4  # pixels between two patches that may be chosen, times the photograph's own scale
-LEAST_CONTRAST = 10.0  # grey levels of 0 … 255: the standard deviation a patch must have, so that empty sky does not fill it
+LEAST_CONTRAST = 10.0  # grey levels of 0 … 255: the least deviation of a channel, lest empty sky prevails
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,8 @@ class Photos(Dataset):
             candidates = _candidates(photograph, pictures, rng)
             for split in photograph.splits:
                 quota = quotas(self.counts[split], split)[photograph.name]
-                chosen[split] += [(label, patch) for patch in _draw(candidates[split], quota, photograph, split, rng)]
+                drawn = _draw(candidates[split], quota, photograph, split, pictures, rng)
+                chosen[split] += [(label, patch) for patch in drawn]
         for split, patches in chosen.items():
             np.save(folder / f"{split}.npy", np.stack([cut(pictures[patch.file], patch) for _, patch in patches]))
             np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in patches], np.int64))
@@ -220,7 +221,7 @@ def blocks(width: int, height: int, least: int) -> list[tuple[int, int, int, int
 def _candidates(
     photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
 ) -> dict[str, list[Patch]]:
-    """The patches with enough contrast, by the split that their block was drawn for: six blocks of eight train."""
+    """The patches there are, by the split that their block was drawn for: six blocks of eight train."""
     found: dict[str, list[Patch]] = {split: [] for split in photograph.splits}
     for name in photograph.files:
         height, width, _ = pictures[name].shape
@@ -230,10 +231,7 @@ def _candidates(
         for split, part in zip(SPLITS, np.split(order, [len(cells) - 2 * rest, len(cells) - rest]), strict=True):
             for index in part:
                 found[split] += _within(cells[index], name, photograph.scale)
-    return {
-        split: [patch for patch in patches if cut(pictures[patch.file], patch).mean(axis=2).std() >= LEAST_CONTRAST]
-        for split, patches in found.items()
-    }
+    return found
 
 
 def _within(cell: tuple[int, int, int, int], name: str, scale: int) -> list[Patch]:
@@ -249,14 +247,27 @@ def _within(cell: tuple[int, int, int, int], name: str, scale: int) -> list[Patc
 
 
 def _draw(
-    candidates: list[Patch], quota: int, photograph: Photograph, split: str, rng: np.random.RandomState
+    candidates: list[Patch],
+    quota: int,
+    photograph: Photograph,
+    split: str,
+    pictures: dict[str, UInt8[np.ndarray, "h w 3"]],
+    rng: np.random.RandomState,
 ) -> list[Patch]:
-    if quota > len(candidates):
+    """The first `quota` patches with enough contrast, in random order."""
+    drawn: list[Patch] = []
+    for index in rng.permutation(len(candidates)):
+        if len(drawn) == quota:
+            break
+        patch = candidates[index]
+        if cut(pictures[patch.file], patch).std(axis=(0, 1)).max() >= LEAST_CONTRAST:
+            drawn.append(patch)
+    if len(drawn) < quota:
         raise Refused(
-            f"datasets.photos.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} to give; "
+            f"datasets.photos.{split} asks {quota} patches of {photograph.name}, which has {len(drawn)} to give; "
             "choose a smaller number."
         )
-    return [candidates[i] for i in np.sort(rng.permutation(len(candidates))[:quota])]
+    return drawn
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:

@@ -1,12 +1,12 @@
 """Quantizers, one file each; the name in params.yaml is the name of the file.
 
-    latents (B, D, H, W) → flatten → v (N, D) → nearest → points (N, D), codes → straight-through → z (B, D, H, W)
+latents (B, D, H, W) → flatten → v (N, D) → nearest → points (N, D), codes → straight-through → z (B, D, H, W)
 
-    class MyQuantizer(Quantizer):
-        def __init__(self, dim: int, *, num_codes: PositiveInt) -> None: ...  # keyword-only arguments are the settings
-        def nearest(self, v): ...            # (N, D) → points (N, D), codes (N, ...)
-        def losses(self, v, points): ...     # name → weighted scalar
-        def decode(self, codes): ...         # codes (..., ...) → points (..., D)
+class MyQuantizer(Quantizer):
+    def __init__(self, dim: int, *, num_codes: PositiveInt) -> None: ...  # keyword-only arguments are the settings
+    def nearest(self, v): ...            # (N, D) → points (N, D), codes (N, ...)
+    def losses(self, v, points): ...     # name → weighted scalar
+    def decode(self, codes): ...         # codes (..., ...) → points (..., D)
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class Quantized:
     losses: dict[str, Float[Tensor, ""]]
 
 
+class NonFinite(ValueError):
+    """A latent is NaN or infinite."""
+
+
 class StraightThrough(torch.autograd.Function):
     """Forward the points, backward the gradient unchanged to the latents (van den Oord et al. 2017, section 3.2).
 
@@ -48,7 +52,7 @@ class StraightThrough(torch.autograd.Function):
         return points.view_as(points)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
@@ -61,6 +65,9 @@ class Quantizer(nn.Module, abc.ABC):
 
     num_codes: int | None = None
     """K: the size of the codebook, or for a lattice the number of points it aims at; None where there is none."""
+
+    finite: bool = True
+    """Whether there are exactly K codes, so that those never used can be counted as dead."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -75,12 +82,16 @@ class Quantizer(nn.Module, abc.ABC):
         """The weighted loss terms by name."""
 
     @abc.abstractmethod
-    def decode(self, codes: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def decode(self, codes: Int[Tensor, ...]) -> Float[Tensor, ...]:
         """The points (..., D) that belong to codes as `forward` gives them."""
 
     @torch.no_grad()
     def update(self, v: Float[Tensor, "n d"], codes: Int[Tensor, "n ..."]) -> None:
         """Move what is not learned by gradient; called once per training step, after the losses."""
+
+    def statistics(self) -> dict[str, float]:
+        """Numbers worth recording after every epoch, by name."""
+        return {}
 
     @property
     def parameter_count(self) -> int:
@@ -91,14 +102,16 @@ class Quantizer(nn.Module, abc.ABC):
         """Quantize latents (B, D, H, W).
 
         Raises:
-            ValueError: D is not the quantizer's, or a latent is NaN or infinite.
+            ValueError: D is not the quantizer's.
+            NonFinite: a latent is NaN or infinite. On a GPU in training, where the check would stall the device, the
+                loss shows it instead.
         """
         batch, dim, height, width = latents.shape
         if dim != self.dim:
             raise ValueError(f"latents have {dim} components, but the quantizer was made for {self.dim}")
         v = latents.permute(0, 2, 3, 1).reshape(-1, dim)  # (N, D); no copy where latents are channels-last
-        if not torch.compiler.is_compiling() and not torch.isfinite(v).all():
-            raise ValueError("latents hold NaN or infinity")
+        if (v.device.type == "cpu" or not self.training) and not torch.isfinite(v).all():
+            raise NonFinite("latents hold NaN or infinity")
         points, codes = self.nearest(v)
         losses = self.losses(v, points)
         if self.training:

@@ -1,0 +1,42 @@
+# make report   everything from nothing: virtual environment, requirements, `dvc repro`
+# make test     lint, types and all tests
+.DEFAULT_GOAL := report
+.PHONY: install report check test lint format clean
+
+PYTHON ?= python3
+VENV := .venv
+# stages call `python`: the virtual environment's, and quietly
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+$(VENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Python 3.11 or newer is needed, but {sys.executable} is {v.major}.{v.minor}; try `make PYTHON=python3.12`.")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+install: $(VENV)/installed
+
+report: install check
+	dvc repro
+	@echo "Open reports/report.md."
+
+# what is wrong in params.yaml is said in one sentence before DVC reads it
+check: install
+	@python -m pipeline.plan --check
+
+test: install lint
+	pytest
+
+lint: install
+	ruff check
+	ruff format --check
+	mypy
+
+format: install
+	ruff check --fix
+	ruff format
+
+clean:
+	rm -rf $(VENV) .checkpoints .pytest_cache .mypy_cache .ruff_cache .hypothesis

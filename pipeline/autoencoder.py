@@ -1,0 +1,107 @@
+"""The autoencoder that all quantizers share.
+
+    images (B, C, H, W) → encoder → latents (B, D, H/2ⁿ, W/2ⁿ) → quantizer → decoder → images (B, C, H, W)
+
+n is the number of widths in `hidden`. LL-VQ-VAE, section 4.1 and appendix A.2, as its code runs: the text gives
+padding 1 to the 1×1 convolution of the residual layers and one transposed convolution more, which cannot keep the
+image's size.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.quantizers import Quantized, Quantizer
+
+
+class Residual(nn.Module):
+    """x + conv 1×1 (ReLU (conv 3×3 (x))), both without bias."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.conv1(self.relu(self.conv3(x)))
+
+
+class Encoder(nn.Sequential):
+    """Images (B, C, H, W) to latents (B, D, H/2ⁿ, W/2ⁿ).
+
+    Args:
+        channels: C of the images.
+        dim: D of the latents.
+        hidden: a width for every halving of height and width.
+        residual_blocks: how many, at the last width.
+        latent_activation: LeakyReLU after the last convolution too, as published.
+    """
+
+    def __init__(
+        self, channels: int, dim: int, hidden: list[int], residual_blocks: int, latent_activation: bool
+    ) -> None:
+        layers: list[nn.Module] = []
+        for before, width in pairwise([channels, *hidden]):
+            layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.LeakyReLU()]
+        width = hidden[-1]
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU()]
+        layers += [Residual(width) for _ in range(residual_blocks)]
+        layers += [nn.LeakyReLU(), nn.Conv2d(width, dim, 1)]
+        if latent_activation:
+            layers.append(nn.LeakyReLU())
+        super().__init__(*layers)
+
+
+class Decoder(nn.Sequential):
+    """Latents (B, D, H/2ⁿ, W/2ⁿ) to images (B, C, H, W); the encoder's widths backwards.
+
+    Args: as `Encoder`, and
+        output_activation: LeakyReLU after the last convolution too, as published. It leaves values below 0 scaled by
+            0.01, while the paper's Fashion-MNIST images reach -0.5.
+    """
+
+    def __init__(
+        self, channels: int, dim: int, hidden: list[int], residual_blocks: int, output_activation: bool
+    ) -> None:
+        width = hidden[-1]
+        layers: list[nn.Module] = [nn.Conv2d(dim, width, 3, padding=1), nn.LeakyReLU()]
+        layers += [Residual(width) for _ in range(residual_blocks)]
+        layers.append(nn.LeakyReLU())
+        for before, after in pairwise([*reversed(hidden), channels]):
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU()]
+        super().__init__(*(layers if output_activation else layers[:-1]))
+
+
+class Autoencoder(nn.Module):
+    """Encoder, quantizer, decoder.
+
+    Args:
+        quantizer: its D is the latents'.
+        channels: C of the images.
+        Others: see `Encoder` and `Decoder`.
+    """
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        channels: int,
+        *,
+        dim: int,
+        hidden: list[int],
+        residual_blocks: int,
+        latent_activation: bool,
+        output_activation: bool,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels, dim, hidden, residual_blocks, latent_activation)
+        self.quantizer = quantizer
+        self.decoder = Decoder(channels, dim, hidden, residual_blocks, output_activation)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Quantized]:
+        """Reconstructions of the images, and what the quantizer gave."""
+        quantized = self.quantizer(self.encoder(images))
+        return self.decoder(quantized.z), quantized

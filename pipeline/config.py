@@ -1,0 +1,269 @@
+"""params.yaml: reading, merging and checking it. A row is params.yaml, changed by its data set, then by its variant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from pipeline import datasets, quantizers
+from pipeline.registry import Section, settings_of
+from pipeline.stage import Refused
+
+PARAMS = Path("params.yaml")
+SECTIONS = ("data", "model", "quantizer", "train", "evaluate")
+
+
+class Grid(Section):
+    """What `dvc repro` builds: every combination."""
+
+    datasets: Annotated[list[str], Field(min_length=1)]
+    variants: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+
+
+class Model(Section):
+    """The autoencoder; see `pipeline.autoencoder`."""
+
+    dim: PositiveInt
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+    residual_blocks: NonNegativeInt
+    latent_activation: bool
+    output_activation: bool
+
+
+class Train(Section):
+    """One training; see `pipeline.train`."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    lr_decay: Annotated[float, Field(ge=0, le=1)]
+    max_images: PositiveInt | None
+    flip: bool
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    precision: Literal["float32", "tf32", "bfloat16"]
+
+
+class Evaluate(Section):
+    """Measuring; see `pipeline.evaluate`."""
+
+    batch_size: PositiveInt
+    pictures: PositiveInt
+
+
+SCHEMAS: dict[str, type[Section]] = {"model": Model, "train": Train, "evaluate": Evaluate}
+COMMON_DATA = ("mirror",)
+"""Keys of `data` that say how, not what: no result depends on them, and no settings file holds them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: a data set with a variant, and everything its training depends on."""
+
+    dataset: str
+    variant: str
+    seeds: list[int]
+    model: dict[str, Any]
+    quantizer: dict[str, Any]
+    train: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}-{self.variant}"
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Read params.yaml as YAML 1.2, in which 1e-05 is a number and `on` is text, and check its outer form.
+
+    Raises:
+        Refused: not there, not YAML, a section missing or unknown.
+    """
+    from ruamel.yaml import YAML  # here, because a machine that only trains has no need of it
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refused(f"{path} is not there; run this from the folder that holds it.") from None
+    except YAMLError as error:
+        raise Refused(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    expected = {"grid", *SECTIONS, "datasets", "variants"}
+    if not isinstance(params, dict) or set(params) != expected:
+        found = set(params) if isinstance(params, dict) else set()
+        wrong = [f"{key!r} is missing" for key in sorted(expected - found)]
+        wrong += [f"{key!r} is unknown{_meant(key, expected)}" for key in sorted(map(str, found - expected))]
+        raise Refused(f"{path}: of its sections, {', '.join(wrong)}.")
+    for section in expected:
+        if not isinstance(params[section], dict):
+            raise Refused(f"{path}: {section} is {params[section]!r}, but should be a section of keys.")
+    return params
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A section merged from several places, remembering where each value stood."""
+
+    values: dict[str, Any]
+    origins: dict[str, str]
+    path: Path
+
+    def checked(self, schema: type[Section], who: str) -> dict[str, Any]:
+        """The values, checked against a schema.
+
+        Raises:
+            Refused: an unknown key, a missing key, a wrong type, a value out of range.
+        """
+        try:
+            return schema.model_validate(self.values).model_dump()
+        except ValidationError as error:
+            raise Refused(f"{self.path}: {self._sentence(error, schema, who)}") from None
+
+    def _sentence(self, error: ValidationError, schema: type[Section], who: str) -> str:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        key = self.origins.get(name, name)
+        if first["type"] == "extra_forbidden":
+            return f"{key} is unknown{_meant(name, schema.model_fields)}; {who} takes {', '.join(schema.model_fields)}."
+        if first["type"] == "missing":
+            return f"{name} is missing; {who} takes {', '.join(schema.model_fields)}."
+        same = [e["msg"] for e in error.errors() if e["loc"][0] == name]  # one message for each type of a union
+        should = " or ".join(dict.fromkeys(message.replace("Input should be ", "") for message in same))
+        value = self.values[name]
+        hint = f" (write [{value}])" if isinstance(value, str) and "valid list" in should else ""
+        return f"{key} is {value!r}, but should be {should}{hint}."
+
+
+def _meant(word: str, words: Any) -> str:
+    near = difflib.get_close_matches(word, list(words), 1)
+    return f" (is {near[0]!r} meant?)" if near else ""
+
+
+def layered(params: Mapping[str, Any], section: str, places: list[str], path: Path = PARAMS) -> Layered:
+    """Merge `section` with what each of `places`, e.g. `datasets.photos`, changes in it; the last one wins."""
+    values: dict[str, Any] = dict(params[section])
+    origins = {key: f"{section}.{key}" for key in values}
+    for place in places:
+        folder, name = place.split(".", 1)
+        changes = (params[folder].get(name) or {}).get(section) or {}
+        if not isinstance(changes, dict):
+            raise Refused(f"{path}: {place}.{section} is {changes!r}, but should be a section of keys.")
+        values |= changes
+        origins |= {key: f"{place}.{section}.{key}" for key in changes}
+    return Layered(values, origins, path)
+
+
+def grid(params: Mapping[str, Any], path: Path = PARAMS) -> Grid:
+    """The checked grid; every name in it is defined and no name stands twice.
+
+    Raises:
+        Refused: not a list, empty, an unknown data set or variant, a name or seed that stands twice.
+    """
+    checked = Grid(**layered(params, "grid", [], path).checked(Grid, "the grid"))
+    for kind, known in (("datasets", datasets.names()), ("variants", list(params["variants"]))):
+        for name in getattr(checked, kind):
+            if name not in known:
+                raise Refused(
+                    f"{path}: grid.{kind} names {name!r}{_meant(name, known)}, but there is {', '.join(known)}."
+                )
+    for kind in ("datasets", "variants", "seeds"):
+        chosen = getattr(checked, kind)
+        if len(set(chosen)) != len(chosen):
+            raise Refused(f"{path}: grid.{kind} is {chosen}, but should name each one once.")
+    return checked
+
+
+def check_places(params: Mapping[str, Any], path: Path = PARAMS) -> None:
+    """Check the names and sections under `datasets` and `variants`, and that every default is a setting of something.
+
+    Raises:
+        Refused: a data set without a file, a section that cannot be changed there, a default that nothing takes.
+    """
+    for name in params["datasets"]:
+        if name not in datasets.names():
+            raise Refused(f"{path}: datasets.{name} has no file; there is {', '.join(datasets.names())}.")
+    for folder, allowed in (
+        ("datasets", ("data", "model", "quantizer", "train")),
+        ("variants", ("model", "quantizer", "train")),
+    ):
+        for name, changes in params[folder].items():
+            if "-" in name:
+                raise Refused(
+                    f"{path}: {folder}.{name} should use _ in its name; - stands between data set and variant."
+                )
+            for section in changes or {}:
+                if section not in allowed:
+                    raise Refused(
+                        f"{path}: {folder}.{name}.{section} is unknown; a place there is {', '.join(allowed)}."
+                    )
+    known = {"name"}.union(*(settings_of(quantizers.find(name)).model_fields for name in quantizers.names()))
+    _all_known(params["quantizer"], known, "quantizer", path)
+    taken = set(COMMON_DATA).union(*(settings_of(datasets.find(name)).model_fields for name in datasets.names()))
+    _all_known(params["data"], taken, "data", path)
+
+
+def _all_known(section: Mapping[str, Any], known: set[str], name: str, path: Path) -> None:
+    for key in section:
+        if key not in known:
+            raise Refused(f"{path}: {name}.{key} is unknown{_meant(key, known)}; there is {', '.join(sorted(known))}.")
+
+
+def chosen(merged: Layered, schema: type[Section], also: tuple[str, ...] = ()) -> Layered:
+    """Leave out the defaults that this schema does not take; what a data set or variant states must be taken."""
+    default = {key for key, origin in merged.origins.items() if origin.count(".") == 1}
+    values = {
+        k: v for k, v in merged.values.items() if k not in also and (k not in default or k in schema.model_fields)
+    }
+    return Layered(values, merged.origins, merged.path)
+
+
+def row(params: Mapping[str, Any], dataset: str, variant: str, seeds: list[int], path: Path = PARAMS) -> Row:
+    """The row of a data set and a variant, with the settings that it uses and no other.
+
+    Raises:
+        Refused: a setting is unknown, missing, of a wrong type or out of range.
+    """
+    places = [f"datasets.{dataset}", f"variants.{variant}"]
+    parts = {name: layered(params, name, places, path).checked(SCHEMAS[name], name) for name in ("model", "train")}
+    merged = layered(params, "quantizer", places, path)
+    name = merged.values.get("name")
+    if name not in quantizers.names():
+        raise Refused(
+            f"{path}: variants.{variant}.quantizer.name is {name!r}, but there is {', '.join(quantizers.names())}."
+        )
+    schema = settings_of(quantizers.find(name))
+    settings = chosen(merged, schema, also=("name",)).checked(schema, name)
+    return Row(dataset, variant, seeds, parts["model"], {"name": name, **settings}, parts["train"])
+
+
+def data(params: Mapping[str, Any], dataset: str, path: Path = PARAMS) -> dict[str, Any]:
+    """The checked settings of a data set: what its class takes."""
+    schema = settings_of(datasets.find(dataset))
+    merged = layered(params, "data", [f"datasets.{dataset}"], path)
+    return chosen(merged, schema, also=COMMON_DATA).checked(schema, dataset)
+
+
+def evaluate(params: Mapping[str, Any], path: Path = PARAMS) -> dict[str, Any]:
+    return layered(params, "evaluate", [], path).checked(Evaluate, "evaluate")
+
+
+def rows(params: Mapping[str, Any], path: Path = PARAMS) -> list[Row]:
+    """Check all of params.yaml, also what the grid leaves out, and give the grid's rows in its order.
+
+    Raises:
+        Refused: the first thing that is wrong.
+    """
+    check_places(params, path)
+    wanted = grid(params, path)
+    evaluate(params, path)
+    if not isinstance(params["data"].get("mirror"), str | None):
+        raise Refused(f"{path}: data.mirror is {params['data']['mirror']!r}, but should be a folder, a URL or null.")
+    for name in dict.fromkeys([*wanted.datasets, *params["datasets"]]):
+        data(params, name, path)
+        for variant in params["variants"]:
+            row(params, name, variant, wanted.seeds, path)
+    return [row(params, d, v, wanted.seeds, path) for d in wanted.datasets for v in wanted.variants]

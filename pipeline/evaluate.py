@@ -1,0 +1,140 @@
+"""Measure every seed of a row with the model frozen.
+
+models/<row>/, data/prepared/<dataset>/ → reports/runs/<row>.json   the measures of every seed, settings, environment
+                                          reports/runs/<row>.npz    pictures, and how often each code was used
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pipeline import distinct, files, measures, models, stage
+from pipeline.autoencoder import Autoencoder
+from pipeline.batches import Images
+from pipeline.quantizers import Quantizer
+
+RUNS = Path("reports/runs")
+USAGE = 4096
+"""Codes in a usage histogram: the most used ones."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
+    row = parser.parse_args().row
+    evaluate_row(row, models.read_settings(row), files.read_yaml(models.SETTINGS / "evaluate.yaml"))
+
+
+@torch.no_grad()
+def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) -> None:
+    """Measure all seeds and write the row's two files."""
+    device = models.device(settings["train"]["device"])
+    models.set_precision(settings["train"]["precision"])
+    prepared = Path("data/prepared") / settings["dataset"]
+    splits = {split: Images(prepared, split, device) for split in ("train", "val", "test")}
+    history = pd.read_csv(Path("reports/history") / f"{row}.csv")
+    about = files.read_json(Path("models") / row / "about.json")
+    originals = splits["test"].batch(slice(0, options["pictures"]))
+    measured, pictures, usages = [], [], []
+    for seed in settings["seeds"]:
+        model = models.build(settings, splits["test"].shape, seed)
+        models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
+        model.to(device).eval()
+        numbers, usage = measure(model, splits, options["batch_size"])
+        times = history[history["seed"] == seed]["seconds"]
+        timing = {"seconds_per_epoch": times.mean(), "seconds": times.sum(), "peak_memory_mb": about["peak_memory_mb"]}
+        measured.append({"seed": seed, **numbers, **timing})
+        pictures.append(to_pixels(model(originals)[0], splits["test"].offset))
+        usages.append(usage)
+        stage.log.info(
+            "%s seed %d: test MSE %.5f, %d codes in use", row, seed, numbers["test_mse"], numbers["codes_in_use"]
+        )
+    with files.replacing(RUNS / f"{row}.npz") as path, path.open("wb") as file:
+        pixels = to_pixels(originals, splits["test"].offset)
+        np.savez_compressed(file, originals=pixels, reconstructions=np.stack(pictures), usage=np.stack(usages))
+    names = {"row": row, "dataset": settings["dataset"], "variant": settings["variant"]}
+    content = {**names, "settings": settings, "environment": about["environment"], "seeds": measured}
+    files.write_json(RUNS / f"{row}.json", content)
+
+
+def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
+    """The measures of a frozen model, and the counts of its most used codes on test, most used first.
+
+    LL-VQ-VAE counts codes over training and validation images together; what describes a rate is measured on test.
+    """
+    fitted, tested = Codes(), Codes()
+    counted = {"train": fitted, "val": fitted, "test": tested}
+    error = {name: look_at(model, name, splits[name], batch_size, counted[name]) for name in splits}
+    numbers = {
+        "val_mse": error["val"].mean().item(),
+        "test_mse": error["test"].mean().item(),
+        "test_psnr": measures.psnr(error["test"]).mean().item(),
+        **usage_measures(model.quantizer, fitted, tested),
+        "quantizer_parameters": model.quantizer.parameter_count,
+    }
+    counts = tested.counter.counts()
+    _, height, width = splits["test"].shape
+    latents = int(counts.sum()) // len(splits["test"])
+    numbers["bits_per_pixel"] = measures.bits_per_pixel(numbers["bits_per_latent"], latents, height * width)
+    kept = counts[:USAGE]
+    return numbers, np.pad(kept, (0, USAGE - len(kept)))
+
+
+class Codes:
+    """The codes seen so far: how often each, and between which values each component of a vector of codes lies."""
+
+    def __init__(self) -> None:
+        self.counter = distinct.Counter()
+        self.low: Tensor | None = None
+        self.high: Tensor | None = None
+
+    def add(self, codes: Tensor) -> None:
+        self.counter.add(codes)
+        low, high = codes.amin(0), codes.amax(0)
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
+
+
+def look_at(model: Autoencoder, split: str, images: Images, batch_size: int, codes: Codes) -> Tensor:
+    """Pass a split through the frozen model: the squared error of each image (N,); its codes are added to `codes`."""
+    errors = []
+    steps = -(-len(images) // batch_size)
+    for batch in stage.progress(images.in_order(batch_size), f"measuring {split}", steps, "batch"):
+        reconstructions, quantized = model(batch)
+        errors.append(measures.squared_error(batch, reconstructions))
+        codes.add(quantized.codes.flatten(0, 2))
+    return torch.cat(errors)
+
+
+def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[str, Any]:
+    """How the codes are used. A lattice has no dead codes, but dimensions in which its codes take several values."""
+    in_use, aim = fitted.counter.distinct, quantizer.num_codes
+    active = None
+    if not quantizer.finite and fitted.low is not None and fitted.high is not None:
+        active = int((fitted.low != fitted.high).sum())
+    return {
+        "codes_in_use": in_use,
+        "codes_in_use_test": tested.counter.distinct,
+        "utilization": measures.utilization(in_use, aim) if aim else None,
+        "perplexity": tested.counter.perplexity(),
+        "bits_per_latent": tested.counter.entropy_bits(),
+        "dead_codes": aim - in_use if quantizer.finite and aim else None,
+        "active_dimensions": active,
+    }
+
+
+def to_pixels(images: Tensor, offset: float) -> np.ndarray:
+    """Images (N, C, H, W) as uint8 (N, H, W, C); what lies outside of [0, 1] is cut off."""
+    pixels = (images.float() + offset).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+if __name__ == "__main__":
+    stage.run(main)

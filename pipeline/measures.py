@@ -1,0 +1,27 @@
+"""One formula each."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def squared_error(images: Float[Tensor, "b c h w"], reconstructions: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """Mean squared error of each image over its pixels and channels, in float64."""
+    return (images.double() - reconstructions.double()).square().flatten(1).mean(1)
+
+
+def psnr(error: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Peak signal-to-noise ratio in dB of images whose values span 1, from their mean squared errors."""
+    return -10 * torch.log10(error)
+
+
+def utilization(in_use: int, num_codes: int) -> float:
+    """Codes in use as a share of K. A lattice has no bound at K: its share can exceed 1."""
+    return in_use / num_codes
+
+
+def bits_per_pixel(bits_per_latent: float, latents: int, pixels: int) -> float:
+    """Bits spent on an image of `pixels` positions (of any number of channels) that is coded as `latents` codes."""
+    return bits_per_latent * latents / pixels

@@ -1,0 +1,76 @@
+"""Write down what exactly each row and each data set is, and check all of params.yaml before anything is spent.
+
+    params.yaml → reports/settings/<row>.yaml          what the row's training depends on
+                  reports/settings/data/<dataset>.yaml what the data set's download and preparation depend on
+                  reports/settings/evaluate.yaml       what measuring depends on
+                  reports/settings/plan.yaml           rows in their order, and which parameters were changed
+
+Each file also holds digests of the source files that its stage uses: a stage runs again when its settings or its code
+changed, and never because of another row's. `python -m pipeline.plan --check` checks and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline import config, files, sources, stage
+
+SETTINGS = Path("reports/settings")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="check params.yaml and write nothing")
+    only_check = parser.parse_args().check
+    params = config.read_params()
+    rows = config.rows(params)
+    if only_check:
+        return
+    with files.replacing(SETTINGS) as folder:
+        folder.mkdir()
+        _write(folder, params, rows)
+    stage.log.info("planned %d rows in %s", len(rows), SETTINGS)
+
+
+def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None:
+    grid = config.grid(params)
+    for row in rows:
+        code = sources.digests("pipeline.train", f"pipeline.quantizers.{row.quantizer['name']}")
+        files.write_yaml(
+            folder / f"{row.name}.yaml",
+            {**asdict(row), "code": code},
+            f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
+        )
+    for name in grid.datasets:
+        code = sources.digests("pipeline.download", "pipeline.preprocess", f"pipeline.datasets.{name}")
+        content = {"dataset": name, "settings": config.data(params, name), "code": code}
+        files.write_yaml(folder / "data" / f"{name}.yaml", content)
+    measuring = {**config.evaluate(params), "code": sources.digests("pipeline.evaluate")}
+    files.write_yaml(folder / "evaluate.yaml", measuring)
+    plan = {"rows": [row.name for row in rows], **grid.model_dump(), "changed": changed(params)}
+    files.write_yaml(folder / "plan.yaml", plan)
+
+
+def changed(params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters whose values differ from those of params.yaml as committed, as dotted key → value."""
+    show = subprocess.run(["git", "show", f"HEAD:./{config.PARAMS}"], capture_output=True, text=True, check=False)
+    if show.returncode:
+        return {}
+    from ruamel.yaml import YAML
+
+    before, now = _flat(YAML(typ="safe").load(show.stdout)), _flat(params)
+    return {key: now.get(key) for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)}
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {key: value}
+    return {k: v for name, part in value.items() for k, v in _flat(part, f"{key}.{name}" if key else str(name)).items()}
+
+
+if __name__ == "__main__":
+    stage.run(main)

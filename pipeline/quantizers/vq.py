@@ -1,0 +1,44 @@
+"""Vector quantization with a codebook learned by gradient."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from pipeline import search
+from pipeline.quantizers import Quantizer
+
+
+class VQ(Quantizer):
+    """A codebook (K, D) whose nearest code replaces each latent vector.
+
+    van den Oord et al. 2017, equations 1-3, https://arxiv.org/abs/1711.00937, in the form of LL-VQ-VAE, equation 2:
+    the codes start uniform in ±1/K, and both loss terms are means over all components.
+
+    Args:
+        dim: D.
+        num_codes: K.
+        beta: weight of the commitment loss.
+    """
+
+    def __init__(self, dim: int, *, num_codes: PositiveInt, beta: NonNegativeFloat) -> None:
+        super().__init__(dim)
+        self.num_codes = num_codes
+        self.beta = beta
+        self.codebook = nn.Parameter(torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes))
+
+    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+        codes = search.nearest(v.detach(), self.codebook.detach())
+        return self.decode(codes), codes
+
+    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
+        return {
+            "codebook_loss": F.mse_loss(points, v.detach()),
+            "commitment_loss": self.beta * F.mse_loss(v, points.detach()),
+        }
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return F.embedding(codes, self.codebook)

@@ -1,0 +1,29 @@
+"""The verb `report`: results → reports/report.md, reports/figures/, reports/metrics.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import files, stage
+from pipeline.report import figures, summary
+from pipeline.report.page import page
+from pipeline.report.read import read_results
+
+
+def main(root: Path = Path()) -> None:
+    """Read everything, draw, then write; a refusal leaves the old report whole.
+
+    Raises:
+        Refused: a row is missing or stale.
+    """
+    results = read_results(root)
+    reports = root / "reports"
+    with files.replacing(reports / "figures") as folder:
+        alts = figures.draw_all(results, folder)
+    files.write_json(reports / "metrics.json", summary.metrics(results))
+    files.write_text(reports / "report.md", page(results, alts))
+    stage.log.info("%d rows reported in %s", len(results.rows), reports / "report.md")
+
+
+if __name__ == "__main__":
+    stage.run(main)

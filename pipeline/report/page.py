@@ -1,0 +1,108 @@
+"""reports/report.md, from top to bottom."""
+
+from __future__ import annotations
+
+from pipeline.report import tables, words
+from pipeline.report.read import Results
+
+
+def page(results: Results, alts: dict[str, str]) -> str:
+    """The whole report. `alts` names the figures (file name without ending → alternative text)."""
+    parts = ["# Vector quantization in autoencoders: what was measured", opening(results)]
+    parts += ["## How these numbers were made", tables.provenance(results), prose(HOW)]
+    parts += ["## The rows of every table", tables.meanings(results)]
+    for dataset in results.plan["datasets"]:
+        parts += dataset_section(results, dataset, alts)
+    parts += ["## Words", glossary(), tables.targets(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def prose(text: str) -> str:
+    """A paragraph as one line."""
+    return " ".join(text.split())
+
+
+HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
+made the row. The last column of the first table names the command that makes the row again:
+`dvc repro evaluate@<row>`, which trains it first (`train@<row>`) where settings, code or data have changed."""
+
+
+def opening(results: Results) -> str:
+    datasets = " and ".join(results.about[name]["title"] for name in results.plan["datasets"])
+    paper = results.papers["ll_vq_vae"]
+    return prose(f"""An autoencoder with a quantizer turns an image into a few integers and back. This report compares
+        quantizers on {datasets}: how well images come back, how many codes are used, how many bits they carry and how
+        long training takes. It follows [{paper["title"]}]({paper["url"]}) and sets its published numbers beside the
+        measured ones. Everything below was computed from the result files of this run; [words](#words) explains the
+        terms.""")
+
+
+def dataset_section(results: Results, dataset: str, alts: dict[str, str]) -> list[str]:
+    """What a data set is, its tables and its figures."""
+    parts = [f"## {results.about[dataset]['title']}", description(results, dataset)]
+    parts += ["### In the form of the paper's tables", *table_notes(results, dataset)]
+    found = tables.groups(results, dataset)
+    for group in found:
+        parts += [f"**{group.title}.** {group.note}", tables.paper_form(results, dataset, group)]
+    parts += ["### Further measures", prose(FURTHER_NOTE)]
+    for group in found:
+        parts += [f"**{group.title}.**", tables.further(group)]
+    for kind, (heading, caption) in FIGURES.items():
+        name = f"{dataset}-{kind}"
+        parts += [f"### {heading}", f"![{alts[name]}](figures/{name}.png)"]
+        parts.append(prose(f"{caption} ([SVG](figures/{name}.svg))"))
+    return parts
+
+
+FIGURES = {
+    "reconstructions": (
+        "Reconstructions",
+        """Test images and what each model makes of them (first seed); the same images for all, pixels enlarged as they
+        are.""",
+    ),
+    "curves": (
+        "Training curves",
+        """Mean over the seeds; the band runs from the smallest to the largest seed. Training error is the mean over the
+        epoch's batches while the weights move, validation error is taken at its end.""",
+    ),
+    "usage": (
+        "Use of the codes",
+        """How often each code was used on the test split, most used first (at most 4,096 codes); one line per seed.
+        A line that ends early is a collapse to few codes, a level line an even use.""",
+    ),
+}
+
+FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
+over training and validation images together. Parameters are those of the quantizer alone. Time and memory are those of
+the hardware named above."""
+
+
+def description(results: Results, dataset: str) -> str:
+    about = results.about[dataset]
+    shape = "×".join(str(size) for size in about["shape"])
+    counts = {split: f"{count:,}" for split, count in about["counts"].items()}
+    low, high = 0.0 - about["offset"], 1.0 - about["offset"]
+    licence, cite = (str(about[key]).rstrip(".") for key in ("licence", "cite"))
+    return prose(f"""{counts["train"]} images for training, {counts["val"]} for validation and {counts["test"]} for the
+        test, {shape} pixels; values in [{low:g}, {high:g}]. Source: <{about["url"]}>. Licence: {licence}.
+        To cite: {cite}.""")
+
+
+def table_notes(results: Results, dataset: str) -> list[str]:
+    """What the columns of the first table mean, and on what the published ones rest."""
+    ours = prose("""Measured: mean ± standard deviation over n seeds (no deviation where n = 1). Codes in use are
+        counted over training and validation images together with the model frozen. Times are on the hardware named
+        above.""")
+    paper = results.papers["ll_vq_vae"]
+    if dataset not in paper["results"]:
+        return ["The paper has no numbers for this data set.", ours]
+    published = prose(f"""Published: {paper["short"]}, {paper["results"][dataset]["source"]}, mean of {paper["seeds"]}
+        seeds, times on {paper["hardware"]}. The paper does not say on which split it took the error. It counted codes
+        over the training split while the model was in training mode; "recounted" is the authors' later count from one
+        released checkpoint over training and validation images with the model frozen ({paper["recount"]["source"]}),
+        which is how codes are counted here.""")
+    return [published, ours]
+
+
+def glossary() -> str:
+    return "\n".join(f"- **{term}**: {meaning}." for term, meaning in words.GLOSSARY.items())

@@ -1,0 +1,143 @@
+"""The results of a run, as the plan lists them. A row that is missing or stale is an error, never a gap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import files
+from pipeline.stage import Refused
+
+PAPERS = Path(__file__).parent.parent / "papers"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One data set with one variant: its settings and what was measured.
+
+    Attributes:
+        seeds: one dictionary of measures per seed.
+        history: one line per seed and epoch.
+        pictures: `originals` (n, H, W, C), `reconstructions` (seeds, n, H, W, C), `usage` (seeds, codes).
+    """
+
+    name: str
+    dataset: str
+    variant: str
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    seeds: list[dict[str, Any]]
+    history: pd.DataFrame
+    pictures: dict[str, np.ndarray]
+
+    @property
+    def quantizer(self) -> str:
+        return str(self.settings["quantizer"]["name"])
+
+    @property
+    def rate_decays(self) -> bool:
+        """Whether the learning rate falls from epoch to epoch: such rows are never ranked against the others."""
+        return float(self.settings["train"].get("lr_decay", 1.0)) != 1.0
+
+    def values(self, measure: str) -> list[float]:
+        """What each seed measured; seeds for which the measure means nothing are left out."""
+        return [float(seed[measure]) for seed in self.seeds if seed.get(measure) is not None]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report speaks about."""
+
+    plan: dict[str, Any]
+    rows: dict[str, Row]
+    about: dict[str, dict[str, Any]]
+    papers: dict[str, dict[str, Any]]
+
+    def of(self, dataset: str) -> list[Row]:
+        """The rows of a data set in the order of the plan."""
+        return [row for row in self.rows.values() if row.dataset == dataset]
+
+
+def read_results(root: Path) -> Results:
+    """Read all that the plan in `root`/reports/settings names.
+
+    Raises:
+        Refused: a file is missing, or a row was made with other settings than those that stand now.
+    """
+    plan = files.read_yaml(present(root / "reports/settings/plan.yaml", "dvc repro plan"))
+    rows = {name: read_row(root, name) for name in plan["rows"]}
+    about = {name: read_about(root, name) for name in plan["datasets"]}
+    return Results(plan, rows, about, read_papers())
+
+
+def read_row(root: Path, name: str) -> Row:
+    """Read one row's settings, measures, history and pictures.
+
+    Raises:
+        Refused: one of its files is missing, or the row is stale.
+    """
+    command = f"dvc repro evaluate@{name}"
+    settings = files.read_yaml(present(root / f"reports/settings/{name}.yaml", "dvc repro plan"))
+    run = files.read_json(present(root / f"reports/runs/{name}.json", command))
+    refuse_stale(name, run, settings)
+    history = pd.read_csv(present(root / f"reports/history/{name}.csv", command))
+    with np.load(present(root / f"reports/runs/{name}.npz", command)) as arrays:
+        pictures = {key: arrays[key] for key in arrays.files}
+    return Row(
+        name, settings["dataset"], settings["variant"], settings, run["environment"], run["seeds"], history, pictures
+    )
+
+
+def refuse_stale(name: str, run: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Compare what a row was made with to what the plan says now.
+
+    Raises:
+        Refused: they differ; the sentence names the row and the first key that does.
+    """
+    command = f"run `dvc repro evaluate@{name}`"
+    if run["settings"] != settings:
+        key, made, now = difference(run["settings"], settings)
+        raise Refused(
+            f"row {name!r} is stale: {key} is {now!r} in reports/settings/{name}.yaml, "
+            f"but reports/runs/{name}.json was made with {made!r}; {command}."
+        )
+    seeds = [seed["seed"] for seed in run["seeds"]]
+    if seeds != settings["seeds"]:
+        raise Refused(
+            f"row {name!r} has results for seeds {seeds}, but its settings say {settings['seeds']}; {command}."
+        )
+
+
+def difference(made: Any, now: Any, key: str = "") -> tuple[str, Any, Any]:
+    """The dotted name of the first key whose values differ, and both values (None where there is none)."""
+    if isinstance(made, dict) and isinstance(now, dict):
+        for name in [*now, *made]:
+            if made.get(name) != now.get(name):
+                return difference(made.get(name), now.get(name), f"{key}.{name}".lstrip("."))
+    return key, made, now
+
+
+def read_about(root: Path, dataset: str) -> dict[str, Any]:
+    path = root / f"data/prepared/{dataset}/about.yaml"
+    about: dict[str, Any] = files.read_yaml(present(path, f"dvc repro preprocess@{dataset}"))
+    return about
+
+
+def read_papers() -> dict[str, dict[str, Any]]:
+    """The papers' published numbers and claims, by the name of their file."""
+    return {path.stem: files.read_yaml(path) for path in sorted(PAPERS.glob("*.yaml"))}
+
+
+def present(path: Path, command: str) -> Path:
+    """The path itself.
+
+    Raises:
+        Refused: there is no such file; the sentence says what makes it.
+    """
+    if not path.is_file():
+        raise Refused(f"{path.name} is missing (looked for {path}); run `{command}`.")
+    return path

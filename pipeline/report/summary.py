@@ -1,0 +1,67 @@
+"""Mean, standard deviation and number of seeds, and how they are written."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.read import Results, Row
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several seeds in three numbers. The deviation is that of a sample (n − 1), and None for a single seed."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+def summarize(values: Sequence[float]) -> Summary | None:
+    """The summary of what the seeds measured; None where nothing was."""
+    if not values:
+        return None
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return Summary(statistics.fmean(values), std, len(values))
+
+
+def of(row: Row, measure: str) -> Summary | None:
+    return summarize(row.values(measure))
+
+
+def metrics(results: Results) -> dict[str, Any]:
+    """Data set → variant → measure → mean, std, n, for every number that a seed reports."""
+    content: dict[str, Any] = {dataset: {} for dataset in results.plan["datasets"]}
+    for row in results.rows.values():
+        measures = [key for key in row.seeds[0] if key != "seed"]
+        summaries = {measure: of(row, measure) for measure in measures}
+        content[row.dataset][row.variant] = {key: vars(found) for key, found in summaries.items() if found}
+    return content
+
+
+def decimals(means: Sequence[float], digits: int = 3) -> int:
+    """How many decimals show the smallest of `means` with so many significant digits."""
+    sizes = [abs(mean) for mean in means if mean]
+    return max(0, digits - 1 - math.floor(math.log10(min(sizes)))) if sizes else 0
+
+
+def write(summary: Summary | None, places: int, scale: float = 1.0) -> str:
+    """`mean ± std`, or the mean alone for one seed, with thousands separated."""
+    if summary is None:
+        return NONE
+    mean = f"{scale * summary.mean:,.{places}f}"
+    return mean if summary.std is None else f"{mean} ± {scale * summary.std:,.{places}f}"
+
+
+def plain(number: float | None) -> str:
+    """A published number with the digits it was printed with."""
+    if number is None:
+        return NONE
+    return f"{number:,}" if isinstance(number, int) else np.format_float_positional(number, trim="-")

@@ -1,0 +1,225 @@
+"""Train every seed of a row.
+
+    data/prepared/<dataset>/, reports/settings/<row>.yaml → models/<row>/seed-<n>.safetensors, models/<row>/about.json
+                                                            reports/history/<row>.csv
+
+A killed training goes on from its last finished epoch when the same command runs again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from filelock import FileLock, Timeout
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline import files, measures, models, provenance, stage
+from pipeline.autoencoder import Autoencoder
+from pipeline.batches import Images
+from pipeline.quantizers import NonFinite
+
+PREPARED = Path("data/prepared")
+MODELS = Path("models")
+HISTORY = Path("reports/history")
+UNFINISHED = Path(".checkpoints")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
+    row = parser.parse_args().row
+    settings = models.read_settings(row)
+    UNFINISHED.mkdir(exist_ok=True)
+    try:
+        with FileLock(UNFINISHED / f"{row}.lock", timeout=0):
+            train_row(row, settings)
+    except Timeout:
+        raise stage.Refused(f"{row} is being trained by another process; wait for it or stop it.") from None
+
+
+def train_row(row: str, settings: dict[str, Any]) -> None:
+    """Train all seeds and write the row's outputs; nothing appears under a final name before all is done."""
+    device = models.device(settings["train"]["device"])
+    models.set_precision(settings["train"]["precision"])
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    prepared = PREPARED / settings["dataset"]
+    train = Images(prepared, "train", device, settings["train"]["max_images"])
+    val = Images(prepared, "val", device)
+    unfinished = UNFINISHED / f"{row}-{_fingerprint(settings, prepared)}"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    trainings = []
+    for seed in settings["seeds"]:
+        training = Training(row, settings, seed, train.shape, device)
+        training.run(train, val, unfinished / f"seed-{seed}.pt")
+        trainings.append(training)
+    _write(row, trainings, device)
+    files.remove(unfinished)
+
+
+def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
+    """Names an unfinished training, so that it is never taken up with other settings, code or data."""
+    text = json.dumps(settings, sort_keys=True) + (prepared / "about.yaml").read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(row: str, trainings: list[Training], device: torch.device) -> None:
+    with files.replacing(MODELS / row) as folder:
+        folder.mkdir()
+        for training in trainings:
+            models.save(training.model, folder / f"seed-{training.seed}.safetensors")
+        about = {"environment": provenance.environment(device), "peak_memory_mb": peak_memory(device)}
+        files.write_json(folder / "about.json", about)
+    history = pd.DataFrame([line for training in trainings for line in training.history])
+    with files.replacing(HISTORY / f"{row}.csv") as path:
+        history.to_csv(path, index=False)
+
+
+def peak_memory(device: torch.device) -> float:
+    """MB of 10⁶ bytes: the most that was allocated on the GPU, or that this process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+@dataclass
+class Training:
+    """One seed: the model, its optimizer, and a line of history per finished epoch."""
+
+    row: str
+    settings: dict[str, Any]
+    seed: int
+    shape: tuple[int, int, int]
+    device: torch.device
+    model: Autoencoder = field(init=False)
+    history: list[dict[str, float]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        options = self.settings["train"]
+        self.model = models.build(self.settings, self.shape, self.seed).to(self.device)
+        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=options["lr"])
+        # as published: stepped after every epoch, so that a decay of 0 ends learning by gradient with the first
+        self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=options["lr_decay"])
+        self.order = torch.Generator().manual_seed(self.seed)
+
+    def run(self, train: Images, val: Images, checkpoint: Path) -> None:
+        """Train to the last epoch, from `checkpoint` where it is there, and keep it up to date.
+
+        Raises:
+            Refused: a loss is no longer finite.
+        """
+        if checkpoint.is_file():
+            self.load(checkpoint)
+            stage.log.info("%s seed %d: going on after epoch %d", self.row, self.seed, len(self.history))
+        epochs = self.settings["train"]["epochs"]
+        while len(self.history) < epochs:
+            line = self.epoch(train, val)
+            self.history.append(line)
+            self.save(checkpoint)
+            stage.log.info(
+                "%s seed %d: epoch %d of %d, train MSE %.5f, val MSE %.5f, %.1f s",
+                *(self.row, self.seed, len(self.history), epochs, line["train_mse"], line["val_mse"], line["seconds"]),
+            )
+
+    def epoch(self, train: Images, val: Images) -> dict[str, float]:
+        """One pass over the training images, then one over the validation images without learning."""
+        options = self.settings["train"]
+        number, rate = len(self.history) + 1, float(self.schedule.get_last_lr()[0])
+        self.model.train()
+        steps = -(-len(train) // options["batch_size"])
+        batches = train.shuffled(options["batch_size"], self.order, options["flip"])
+        start = time.perf_counter()
+        record, sizes = [], []
+        for step, images in enumerate(stage.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
+            terms = self.step(images, number, step)
+            record.append(torch.stack([term.detach() for term in terms.values()]))
+            sizes.append(len(images))
+        means = dict(zip(terms, self.means(torch.stack(record).cpu(), sizes, number), strict=True))
+        seconds = time.perf_counter() - start  # .cpu() above waited for the device
+        self.schedule.step()
+        line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
+        line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
+        return line | {"val_mse": self.error(val), "seconds": seconds, **self.model.quantizer.statistics()}
+
+    def step(self, images: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
+        """One update; gives the loss terms."""
+        try:
+            with models.autocast(self.device, self.settings["train"]["precision"]):
+                reconstructions, quantized = self.model(images)
+                terms = {"mse": F.mse_loss(reconstructions, images), **quantized.losses}
+                loss = torch.stack(list(terms.values())).sum()
+        except NonFinite:
+            raise self.no_longer_finite(epoch, step) from None
+        if self.device.type == "cpu" and not torch.isfinite(loss):
+            raise self.no_longer_finite(epoch, step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return terms
+
+    def means(self, record: Float[Tensor, "steps terms"], sizes: list[int], epoch: int) -> list[float]:
+        """The mean of every loss term over the epoch's images.
+
+        Raises:
+            Refused: a step's terms are not finite; on a GPU it shows only here, where the host looks.
+        """
+        bad = (~torch.isfinite(record)).any(1).nonzero()
+        if len(bad):
+            raise self.no_longer_finite(epoch, int(bad[0]) + 1)
+        weights = torch.tensor(sizes, dtype=torch.float64)
+        return (weights @ record.double() / weights.sum()).tolist()
+
+    def no_longer_finite(self, epoch: int, step: int) -> stage.Refused:
+        where = f"{self.row}, seed {self.seed}, epoch {epoch}, step {step}"
+        return stage.Refused(
+            f"{where}: the loss is no longer finite; a lower train.lr or another quantizer setting may help."
+        )
+
+    @torch.no_grad()
+    def error(self, images: Images) -> float:
+        """Mean squared error over a split, the model frozen."""
+        self.model.eval()
+        batches = images.in_order(self.settings["train"]["batch_size"])
+        errors = [measures.squared_error(batch, self.model(batch)[0]) for batch in batches]
+        return torch.cat(errors).mean().item()
+
+    def save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "order": self.order.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all(),
+            "history": self.history,
+        }
+        with files.replacing(path) as beside:
+            torch.save(state, beside)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.order.set_state(state["order"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        self.history = state["history"]
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,36 @@
+"""What several test files use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import config, quantizers, registry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Small tensors are quicker on one thread, and two test processes do not get into each other's way."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def params() -> dict[str, Any]:
+    return config.read_params(ROOT / "params.yaml")
+
+
+def make_quantizer(name: str, dim: int = 4, seed: int = 0, **settings: Any) -> quantizers.Quantizer:
+    """A small quantizer with the defaults of params.yaml, less what `settings` changes."""
+    defaults = {
+        "num_codes": 8,
+        **{k: v for k, v in config.read_params(ROOT / "params.yaml")["quantizer"].items() if k != "num_codes"},
+    }
+    cls = quantizers.find(name)
+    taken = registry.settings_of(cls).model_fields
+    torch.manual_seed(seed)
+    return cls(dim, **{key: value for key, value in {**defaults, **settings}.items() if key in taken})

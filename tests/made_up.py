@@ -1,0 +1,155 @@
+"""Made-up results of a tiny run, in the files a real one leaves: for tests of the report only."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import files
+
+VARIANTS = {  # variant → quantizer, constant learning rate, error, codes in use
+    "vq": ("vq", False, 0.013, 20),
+    "vq_ema": ("vq_ema", False, 0.04, 180),
+    "lattice": ("lattice", False, 0.009, 500),
+    "lattice_dense": ("lattice", False, 0.006, 90000),
+    "lattice_wide": ("lattice", False, 0.008, 2000),
+    "lattice_frozen": ("lattice", False, 0.0095, 450),
+    "lattice_ramp": ("lattice", False, 0.0091, 510),
+    "vq_corrected": ("vq", True, 0.011, 30),
+    "vq_ema_corrected": ("vq_ema", True, 0.007, 400),
+    "lattice_corrected": ("lattice", True, 0.012, 300),
+}
+SHAPES = {"photos": (32, 32, 3), "fashion_mnist": (28, 28, 1)}
+EPOCHS = 5
+
+
+def make(
+    root: Path,
+    datasets: tuple[str, ...] = ("photos", "fashion_mnist"),
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    seeds: tuple[int, ...] = (0, 1, 2),
+) -> None:
+    """Write plan, settings, histories, runs and descriptions of data sets under `root`."""
+    settings = root / "reports/settings"
+    rows = [f"{dataset}-{variant}" for dataset in datasets for variant in variants]
+    plan = {"rows": rows, "datasets": list(datasets), "variants": list(variants), "seeds": list(seeds)}
+    files.write_yaml(settings / "plan.yaml", {**plan, "changed": {"train.max_images": 2000}})
+    for dataset in datasets:
+        write_about(root, dataset)
+        for variant in variants:
+            write_row(root, dataset, variant, seeds)
+
+
+def write_about(root: Path, dataset: str) -> None:
+    about = {
+        "dataset": dataset,
+        "title": {"photos": "Photographs", "fashion_mnist": "Fashion-MNIST"}.get(dataset, dataset),
+        "url": "https://example.org/" + dataset,
+        "licence": "MIT",
+        "cite": "A. Author, Some Images, 2017",
+        "shape": list(SHAPES.get(dataset, (8, 8, 1))),
+        "offset": 0.5 if dataset.endswith("mnist") else 0.0,
+        "counts": {"train": 8000, "val": 1000, "test": 1000},
+    }
+    files.write_yaml(root / f"data/prepared/{dataset}/about.yaml", about)
+
+
+def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
+    quantizer, constant, error, codes = VARIANTS.get(variant, ("vq_ema", True, 0.01, 100))
+    name = f"{dataset}-{variant}"
+    settings: dict[str, Any] = {
+        "dataset": dataset,
+        "variant": variant,
+        "seeds": list(seeds),
+        "model": {"dim": 64, "hidden": [64]},
+        "quantizer": {"name": quantizer, "num_codes": 512},
+        "train": {"epochs": EPOCHS, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
+        "code": {"pipeline/train.py": "00ff"},
+    }
+    files.write_yaml(root / f"reports/settings/{name}.yaml", settings)
+    run = {
+        "row": name,
+        "dataset": dataset,
+        "variant": variant,
+        "settings": settings,
+        "environment": ENVIRONMENT,
+        "seeds": [measures(seed, quantizer, error, codes) for seed in seeds],
+    }
+    files.write_json(root / f"reports/runs/{name}.json", run)
+    write_history(root / f"reports/history/{name}.csv", seeds, error, constant)
+    write_pictures(root / f"reports/runs/{name}.npz", dataset, len(seeds), error, codes)
+
+
+ENVIRONMENT = {
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "dirty": False,
+    "date": "2026-01-02T03:04:05+00:00",
+    "python": "3.11.9",
+    "torch": "2.12.0",
+    "device": "Some CPU",
+    "threads": 2,
+    "platform": "Linux",
+}
+
+
+def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, Any]:
+    wobble = 1 + 0.05 * math.sin(3 * seed + codes)
+    lattice = quantizer == "lattice"
+    return {
+        "seed": seed,
+        "val_mse": error * wobble,
+        "test_mse": 1.02 * error * wobble,
+        "test_psnr": -10 * math.log10(1.02 * error * wobble),
+        "codes_in_use": codes + seed,
+        "codes_in_use_test": codes - seed,
+        "utilization": (codes + seed) / 512,
+        "perplexity": codes / 2 * wobble,
+        "bits_per_latent": math.log2(codes / 2 * wobble),
+        "bits_per_pixel": math.log2(codes / 2 * wobble) / 4,
+        "dead_codes": None if lattice else 512 - codes - seed,
+        "active_dimensions": 5 + seed if lattice else None,
+        "quantizer_parameters": 64 if lattice else 512 * 64,
+        "seconds_per_epoch": 12.5 * wobble,
+        "seconds": 62.5 * wobble,
+        "peak_memory_mb": 400 + 10 * seed,
+    }
+
+
+def write_history(path: Path, seeds: tuple[int, ...], error: float, constant: bool) -> None:
+    lines = []
+    for seed in seeds:
+        for epoch in range(1, EPOCHS + 1):
+            fall = 1 + (2 / epoch if constant else 0.6 if epoch == 1 else 0) + 0.03 * seed
+            lines.append(
+                {
+                    "seed": seed,
+                    "epoch": epoch,
+                    "lr": 0.001 if constant or epoch == 1 else 0.0,
+                    "train_mse": 1.1 * error * fall,
+                    "train_loss": 1.3 * error * fall,
+                    "val_mse": error * fall,
+                    "seconds": 12.5,
+                }
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(lines).to_csv(path, index=False)
+
+
+def write_pictures(path: Path, dataset: str, seeds: int, error: float, codes: int) -> None:
+    """Smooth images; reconstructions with noise of the row's error; use of the codes after Zipf's law."""
+    rng = np.random.default_rng(0)
+    height, width, channels = SHAPES.get(dataset, (8, 8, 1))
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(8) for c in range(channels)]
+    originals = (np.stack(waves).reshape(8, channels, height, width).transpose(0, 2, 3, 1) * 60 + 128).astype(np.uint8)
+    noise = rng.normal(0, 255 * error**0.5, (seeds, *originals.shape))
+    reconstructions = np.clip(originals + noise, 0, 255).astype(np.uint8)
+    usage = np.zeros((seeds, 4096), dtype=np.int64)
+    kept = min(codes, 4096)
+    usage[:, :kept] = np.maximum(1, 200_000 / np.arange(1, kept + 1) ** (0.5 + 20 * error))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, originals=originals, reconstructions=reconstructions, usage=usage)

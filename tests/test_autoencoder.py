@@ -1,0 +1,74 @@
+"""The network is the published code's, layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import make_quantizer
+from torch import nn
+
+from pipeline.autoencoder import Autoencoder, Decoder, Encoder, Residual
+
+
+def test_layers_of_the_ffhq_network() -> None:
+    encoder = Encoder(3, 64, [16, 32], 2, latent_activation=True)
+    convs = [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
+        for m in encoder
+        if isinstance(m, nn.Conv2d)
+    ]
+    assert convs == [(3, 16, 4, 2, 1), (16, 32, 4, 2, 1), (32, 32, 3, 1, 1), (32, 64, 1, 1, 0)]
+    kinds = [type(m).__name__ for m in encoder]
+    after = ["Conv2d", "LeakyReLU"]
+    assert kinds == [*after * 3, "Residual", "Residual", "LeakyReLU", *after]
+    decoder = Decoder(3, 64, [16, 32], 2, output_activation=True)
+    kinds = [type(m).__name__ for m in decoder]
+    assert kinds == [*after, "Residual", "Residual", "LeakyReLU", *["ConvTranspose2d", "LeakyReLU"] * 2]
+    ups = [
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.padding[0])
+        for m in decoder
+        if isinstance(m, nn.ConvTranspose2d)
+    ]
+    assert ups == [(32, 16, 4, 2, 1), (16, 3, 4, 2, 1)]
+
+
+def test_number_of_parameters_by_hand() -> None:
+    residual = 64 * 64 * 9 + 64 * 64
+    encoder = (64 * 16 + 64) + (64 * 64 * 9 + 64) + 2 * residual + (64 * 64 + 64)
+    decoder = (64 * 64 * 9 + 64) + 2 * residual + (64 * 16 + 1)
+    assert sum(p.numel() for p in Encoder(1, 64, [64], 2, True).parameters()) == encoder
+    assert sum(p.numel() for p in Decoder(1, 64, [64], 2, True).parameters()) == decoder
+
+
+def test_residual_in_float64() -> None:
+    block = Residual(3).double()
+    x = torch.randn(2, 3, 5, 5, dtype=torch.float64)
+    inner = torch.nn.functional.conv2d(x, block.conv3.weight, padding=1).clamp(min=0)
+    expected = x + torch.einsum("oi,bihw->bohw", block.conv1.weight[:, :, 0, 0], inner)
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.parametrize(("latent", "output"), [(True, True), (False, True), (True, False), (False, False)])
+def test_the_last_activations_are_switches(latent: bool, output: bool) -> None:
+    torch.manual_seed(0)
+    encoder, decoder = Encoder(1, 4, [8], 1, latent), Decoder(1, 4, [8], 1, output)
+    assert isinstance(encoder[-1], nn.LeakyReLU) == latent
+    assert isinstance(decoder[-1], nn.LeakyReLU) == output
+    assert encoder(torch.randn(8, 1, 4, 4)).shape == (8, 4, 2, 2)
+    assert decoder(torch.randn(8, 4, 2, 2)).shape == (8, 1, 4, 4)
+
+
+@pytest.mark.parametrize(("size", "hidden", "latents"), [(28, [8], 14), (32, [4, 8], 8), (148, [8], 74)])
+def test_shapes_from_images_to_images(size: int, hidden: list[int], latents: int) -> None:
+    model = Autoencoder(
+        make_quantizer("lattice", dim=6),
+        3,
+        dim=6,
+        hidden=hidden,
+        residual_blocks=1,
+        latent_activation=True,
+        output_activation=True,
+    )
+    reconstructions, quantized = model(torch.rand(2, 3, size, size))
+    assert reconstructions.shape == (2, 3, size, size)
+    assert quantized.z.shape == (2, 6, latents, latents)

@@ -1,0 +1,37 @@
+"""Each formula by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+
+from pipeline import measures
+
+
+def test_squared_error_by_hand() -> None:
+    images = torch.tensor([0.0, 1.0, 2.0, 3.0]).view(2, 1, 1, 2)
+    reconstructions = torch.tensor([0.5, 1.0, 0.0, 3.0]).view(2, 1, 1, 2)
+    assert measures.squared_error(images, reconstructions).tolist() == [0.125, 2.0]
+
+
+@given(st.integers(0, 10_000))
+def test_error_and_psnr_against_scikit_image(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, others = rng.random((2, 3, 4, 5)), rng.random((2, 3, 4, 5))
+    error = measures.squared_error(torch.from_numpy(images), torch.from_numpy(others))
+    for index in range(2):
+        assert error[index].item() == pytest.approx(mean_squared_error(images[index], others[index]))
+        expected = peak_signal_noise_ratio(images[index], others[index], data_range=1)
+        assert measures.psnr(error)[index].item() == pytest.approx(expected)
+
+
+def test_rates_by_hand() -> None:
+    assert measures.utilization(128, 512) == 0.25
+    assert measures.bits_per_pixel(9.0, latents=64, pixels=1024) == pytest.approx(9 / 16)
+    assert math.isinf(measures.psnr(torch.tensor([0.0], dtype=torch.float64)).item())

@@ -1,0 +1,267 @@
+"""The report: numbers, tables, figures and refusals, on made-up results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import made_up
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import image
+
+from pipeline import files
+from pipeline.report import figures, read, summary, tables
+from pipeline.report.__main__ import main
+from pipeline.stage import Refused
+
+SOME = ("vq", "vq_ema", "lattice", "lattice_ramp", "vq_corrected")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of made-up results; tests do not change it."""
+    root = tmp_path_factory.mktemp("made")
+    made_up.make(root, variants=SOME)
+    main(root)
+    return root
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Results of two rows, to spoil."""
+    made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
+    return tmp_path
+
+
+def text(root: Path) -> str:
+    return (root / "reports/report.md").read_text(encoding="utf-8")
+
+
+def blocks(root: Path) -> list[list[str]]:
+    """The markdown tables, as lists of lines."""
+    parts = text(root).split("\n\n")
+    return [part.splitlines() for part in parts if part.startswith("|")]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_metrics_by_hand() -> None:
+    assert summary.summarize([1.0, 2.0, 3.0]) == summary.Summary(2.0, 1.0, 3)
+    assert summary.summarize([4.0]) == summary.Summary(4.0, None, 1)
+    assert summary.summarize([]) is None
+
+
+def test_metrics_file_agrees_with_numpy(made: Path) -> None:
+    metrics = files.read_json(made / "reports/metrics.json")
+    assert list(metrics) == ["photos", "fashion_mnist"]
+    for dataset, variants in metrics.items():
+        assert list(variants) == list(SOME)
+        for variant, measures in variants.items():
+            run = files.read_json(made / f"reports/runs/{dataset}-{variant}.json")
+            for measure, found in measures.items():
+                values = np.array([seed[measure] for seed in run["seeds"]], dtype=np.float64)
+                assert found["mean"] == pytest.approx(values.mean(), rel=1e-12)
+                assert found["std"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-12)
+                assert found["n"] == 3
+    assert "dead_codes" not in metrics["photos"]["lattice"]
+
+
+def test_one_seed_has_no_deviation(small: Path) -> None:
+    main(small)
+    found = files.read_json(small / "reports/metrics.json")["dots"]["vq"]["test_mse"]
+    assert found["std"] is None
+    assert found["n"] == 1
+    assert "±" not in "".join(line for block in blocks(small) for line in block)
+
+
+def test_numbers_in_the_tables_are_those_of_the_metrics(made: Path) -> None:
+    metrics = files.read_json(made / "reports/metrics.json")
+    columns = {"MSE, val": "val_mse", "MSE, test": "test_mse", "codes in use": "codes_in_use", "PSNR, dB": "test_psnr"}
+    checked = 0
+    for block in blocks(made):
+        heads = cells(block[0])
+        for line in block[2:]:
+            row = re.search(r"\]\[(\w+)-(\w+)\]", line)
+            for head in set(heads) & set(columns) if row else ():
+                found = metrics[row.group(1)][row.group(2)][columns[head]]  # type: ignore[union-attr]
+                mean, std = (float(part.replace(",", "")) for part in cells(line)[heads.index(head)].split(" ± "))
+                assert mean == pytest.approx(found["mean"], rel=1e-2)
+                assert std == pytest.approx(found["std"], abs=0.5 if head == "codes in use" else 10 ** (-2))
+                checked += 1
+    assert checked == 2 * len(SOME) * len(columns)
+
+
+def test_published_numbers_stand_beside_measured_ones_only_where_there_are_some(made: Path) -> None:
+    photos, fashion = text(made).split("\n## Fashion-MNIST\n")
+    line = next(line for line in fashion.splitlines() if line.startswith("| [LL-VQ-VAE][fashion_mnist-lattice]"))
+    published = read.read_papers()["ll_vq_vae"]["results"]["fashion_mnist"]["rows"]["lattice"]
+    assert {str(published["mse"]), f"{published['codes']:,}", str(published["duration"])} <= set(cells(line))
+    assert photos.count("The paper has no numbers for this data set.") == 1
+    assert "MSE, paper" not in photos
+
+
+def test_every_table_lines_up_in_plain_text(made: Path) -> None:
+    assert len(blocks(made)) > 8
+    for block in blocks(made):
+        assert len({len(line) for line in block}) == 1, block[0]
+
+
+def test_every_link_leads_to_a_file(made: Path) -> None:
+    page = text(made)
+    targets = re.findall(r"^\[(.+)\]: (.+)$", page, flags=re.MULTILINE)
+    assert {name for name, _ in targets} == {f"{d}-{v}" for d in made_up.SHAPES for v in SOME}
+    images = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", page)
+    assert all(len(alt) > 20 for alt, _ in images)
+    links = [target for _, target in targets] + re.findall(r"\]\(((?!http|#)[^)]+)\)", page)
+    for link in links:
+        assert (made / "reports" / link).is_file(), link
+
+
+def test_every_row_names_its_command(made: Path) -> None:
+    for name in files.read_yaml(made / "reports/settings/plan.yaml")["rows"]:
+        assert f"`evaluate@{name}`" in text(made)
+
+
+def test_a_falling_and_a_constant_learning_rate_never_share_a_table(made: Path) -> None:
+    results = read.read_results(made)
+    for group in tables.groups(results, "photos"):
+        assert len({row.rate_decays for row in group.rows}) == 1
+    shown = [row.name for group in tables.groups(results, "photos") for row in group.rows]
+    assert sorted(shown) == sorted(row.name for row in results.of("photos"))
+
+
+def test_figures_are_not_blank(made: Path) -> None:
+    drawn = sorted((made / "reports/figures").glob("*.png"))
+    assert len(drawn) >= 6
+    for path in drawn:
+        pixels = image.imread(path)[..., :3]
+        assert pixels.shape[1] > 900
+        assert pixels.std() > 0.05, path.name
+        assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")
+
+
+def test_a_strip_enlarges_pixels_as_they_are() -> None:
+    images = np.array([[[[10], [20]]], [[[30], [40]]]], dtype=np.uint8)  # two images of 1×2
+    line = figures.strip(images, gap=1, times=2)
+    assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
+
+
+def test_a_quantizer_has_one_colour(made: Path) -> None:
+    rows = read.read_results(made).of("photos")
+    looks = figures.looks(rows)
+    colours = {row.quantizer: looks[row.name]["color"] for row in rows}
+    assert all(looks[row.name]["color"] == colours[row.quantizer] for row in rows)
+    assert len(set(colours.values())) == len(colours)
+    assert len({tuple(sorted(map(str, look.values()))) for look in looks.values()}) == len(rows)
+
+
+def test_the_same_results_give_the_same_report(small: Path) -> None:
+    main(small)
+    before = {path: path.read_bytes() for path in (small / "reports").rglob("*") if path.is_file()}
+    main(small)
+    assert {path: path.read_bytes() for path in (small / "reports").rglob("*") if path.is_file()} == before
+
+
+def test_a_row_left_over_from_an_older_plan_is_not_reported(small: Path) -> None:
+    made_up.write_row(small, "dots", "vq_ema", (7,))
+    main(small)
+    assert "dots-vq_ema" not in text(small)
+
+
+@pytest.mark.parametrize(
+    "file", ["runs/dots-vq.json", "runs/dots-vq.npz", "history/dots-vq.csv", "settings/dots-vq.yaml"]
+)
+def test_a_missing_file_is_named_and_the_old_report_stays(small: Path, file: str) -> None:
+    main(small)
+    before = text(small)
+    (small / "reports" / file).unlink()
+    with pytest.raises(Refused, match=re.escape(Path(file).name)):
+        main(small)
+    assert text(small) == before
+    assert not list(small.rglob("*.partial"))
+
+
+def test_a_stale_row_is_named_with_the_setting_that_differs(small: Path) -> None:
+    path = small / "reports/settings/dots-lattice.yaml"
+    settings = files.read_yaml(path)
+    settings["train"]["lr"] = 0.5
+    files.write_yaml(path, settings)
+    with pytest.raises(Refused, match=r"'dots-lattice' is stale: train\.lr is 0\.5 .* made with 0\.001"):
+        main(small)
+
+
+def test_a_row_that_lacks_a_seed_is_named(small: Path) -> None:
+    path = small / "reports/runs/dots-vq.json"
+    run = files.read_json(path)
+    run["seeds"] = []
+    files.write_json(path, run)
+    with pytest.raises(Refused, match=r"'dots-vq' has results for seeds \[\], but its settings say \[7\]"):
+        main(small)
+
+
+def test_a_key_that_is_gone_is_named() -> None:
+    assert read.difference({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}) == ("a.c", 2, None)
+    assert read.difference({"a": [1]}, {"a": [2]}) == ("a", [1], [2])
+
+
+def test_the_report_never_imports_torch(small: Path) -> None:
+    code = (
+        "import sys, runpy; runpy.run_module('pipeline.report', run_name='__main__'); assert 'torch' not in sys.modules"
+    )
+    home = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=small,
+        env={"PYTHONPATH": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 rows reported" in done.stderr
+
+
+def test_a_refusal_is_one_line_and_status_one(small: Path) -> None:
+    shutil.rmtree(small / "reports/runs")
+    home = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.report"],
+        cwd=small,
+        env={"PYTHONPATH": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: dots-vq.json is missing")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5))
+def test_decimals_keep_three_digits_of_the_smallest(means: list[float]) -> None:
+    places = summary.decimals(means)
+    shown = float(f"{min(means):.{places}f}")
+    assert shown == pytest.approx(min(means), rel=0.0051)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e3), st.integers(2, 9))
+def test_what_is_written_can_be_read(mean: float, std: float, n: int) -> None:
+    found = summary.write(summary.Summary(mean, std, n), 4)
+    shown = [float(part.replace(",", "")) for part in found.split(" ± ")]
+    assert shown == pytest.approx([mean, std], abs=5.1e-5)
+
+
+def test_metrics_are_json_without_extensions(made: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads((made / "reports/metrics.json").read_text(), parse_constant=refuse)

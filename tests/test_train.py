@@ -1,0 +1,233 @@
+"""Training: reproducible, resumable, one at a time, and never silently wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from pipeline import config, evaluate, files, models, train
+from pipeline.stage import Refused
+
+Project = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A folder with a prepared data set of 40 images of 8×8; the function plans a row there."""
+    monkeypatch.chdir(tmp_path)
+    prepared = tmp_path / "data/prepared/photos"
+    prepared.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 40), ("val", 10), ("test", 12)):
+        np.save(prepared / f"{split}.npy", rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8))
+    files.write_yaml(prepared / "about.yaml", {"offset": 0.0})
+    params = config.read_params(ROOT / "params.yaml")
+    params["model"] |= {"dim": 4, "hidden": [8], "residual_blocks": 1}
+    params["train"] |= {"epochs": 3, "batch_size": 8}
+    params["quantizer"]["num_codes"] = 16
+    params["datasets"] = {}
+
+    def plan(variant: str, seeds: tuple[int, ...] = (0,), **options: Any) -> dict[str, Any]:
+        row = config.row(params, "photos", variant, list(seeds))
+        settings = {**vars(row), "train": {**row.train, **options}}
+        files.write_yaml(Path("reports/settings") / f"{row.name}.yaml", settings)
+        return settings
+
+    return plan
+
+
+def outputs(row: str) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
+    history = pd.read_csv(f"reports/history/{row}.csv").drop(columns="seconds")
+    return load_file(f"models/{row}/seed-0.safetensors"), history
+
+
+def same(
+    one: tuple[dict[str, torch.Tensor], pd.DataFrame], other: tuple[dict[str, torch.Tensor], pd.DataFrame]
+) -> bool:
+    weights = all(torch.equal(one[0][key], other[0][key]) for key in one[0])
+    return weights and one[0].keys() == other[0].keys() and one[1].equals(other[1])
+
+
+@pytest.mark.parametrize("variant", ["vq", "vq_ema", "lattice"])
+def test_the_same_settings_give_the_same_numbers(project: Project, variant: str) -> None:
+    settings, row = project(variant), f"photos-{variant}"
+    train.train_row(row, settings)
+    first = outputs(row)
+    train.train_row(row, settings)
+    assert same(first, outputs(row))
+    assert not list(Path(".checkpoints").glob("*/*.pt"))
+
+
+@pytest.mark.parametrize("variant", ["vq_ema", "lattice_corrected"])
+def test_a_killed_training_goes_on_from_its_last_epoch(
+    project: Project, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, row = project(variant, seeds=(0, 1)), f"photos-{variant}"
+    train.train_row(row, settings)
+    whole = outputs(row)
+    seen: list[tuple[int, int]] = []
+    epoch = train.Training.epoch
+
+    def dies_in_the_second_seed(self: train.Training, *data: Any) -> dict[str, float]:
+        if seen and seen[-1] == (1, 1):
+            raise KeyboardInterrupt
+        seen.append((self.seed, len(self.history) + 1))
+        return epoch(self, *data)
+
+    files.remove(Path("models"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Training, "epoch", dies_in_the_second_seed)
+        train.train_row(row, settings)
+    assert seen == [(0, 1), (0, 2), (0, 3), (1, 1)]
+    assert not Path("models").exists() or not list(Path("models").iterdir())
+    again: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        train.Training,
+        "epoch",
+        lambda self, *data: again.append((self.seed, len(self.history) + 1)) or epoch(self, *data),
+    )
+    train.train_row(row, settings)
+    assert again == [(1, 2), (1, 3)]
+    assert same(whole, outputs(row))
+
+
+def test_other_settings_do_not_take_up_an_unfinished_training(project: Project) -> None:
+    one, other = project("vq"), project("vq", lr=2e-3)
+    prepared = Path("data/prepared/photos")
+    assert train._fingerprint(one, prepared) != train._fingerprint(other, prepared)
+    assert train._fingerprint(one, prepared) == train._fingerprint(project("vq"), prepared)
+
+
+def test_learning_stops_after_the_first_epoch_as_published(project: Project) -> None:
+    train.train_row("photos-lattice", project("lattice"))
+    history = outputs("photos-lattice")[1]
+    assert history["lr"].tolist() == [1e-3, 0, 0]
+    assert history["val_mse"].nunique() == 1
+    train.train_row("photos-vq_ema", project("vq_ema"))
+    assert outputs("photos-vq_ema")[1]["val_mse"].nunique() == 3  # its codebook moves on
+    train.train_row("photos-lattice_corrected", project("lattice_corrected"))
+    history = outputs("photos-lattice_corrected")[1]
+    assert history["lr"].tolist() == [1e-3] * 3
+    assert history["val_mse"].nunique() == 3
+
+
+def test_the_ramp_grows_by_the_learning_rate_and_the_frozen_stays(project: Project) -> None:
+    for variant, growth in (("lattice_ramp", 5 * 1e-3), ("lattice_frozen", 0.0)):
+        settings = project(variant)
+        before = models.build(settings, (3, 8, 8), 0).quantizer.spacing.detach()
+        train.train_row(f"photos-{variant}", settings)
+        after = outputs(f"photos-{variant}")[0]["quantizer.spacing"]
+        torch.testing.assert_close(after - before, growth * before.sign(), rtol=1e-3, atol=1e-6)
+
+
+def test_one_seed_starts_all_variants_from_one_encoder(project: Project) -> None:
+    starts = [models.build(project(variant), (3, 8, 8), 5) for variant in ("vq", "vq_ema", "lattice_dense")]
+    for other in starts[1:]:
+        for key, value in starts[0].encoder.state_dict().items():
+            assert torch.equal(value, other.encoder.state_dict()[key])
+        assert torch.equal(starts[0].decoder[0].weight, other.decoder[0].weight)
+
+
+def test_a_loss_that_is_not_finite_names_where(project: Project) -> None:
+    settings = project("vq_corrected", lr=1e20)
+    with pytest.raises(Refused, match=r"photos-vq_corrected, seed 0, epoch 1, step \d: the loss is no longer finite"):
+        train.train_row("photos-vq_corrected", settings)
+    assert not Path("models/photos-vq_corrected").exists()
+    assert not Path("reports/history").exists()
+
+
+def test_the_step_that_broke_is_named_when_the_host_looks_late(project: Project) -> None:
+    training = train.Training("photos-vq", project("vq"), 3, (3, 8, 8), torch.device("cpu"))
+    record = torch.tensor([[1.0, 2.0], [1.0, float("nan")], [float("inf"), 0.0]])
+    with pytest.raises(Refused, match="photos-vq, seed 3, epoch 2, step 2: "):
+        training.means(record, [8, 8, 8], 2)
+    assert training.means(record[:1].repeat(2, 1), [8, 4], 1) == [1.0, 2.0]
+
+
+def test_epoch_means_weigh_the_last_smaller_batch_by_its_images(project: Project) -> None:
+    training = train.Training("photos-vq", project("vq"), 0, (3, 8, 8), torch.device("cpu"))
+    assert training.means(torch.tensor([[1.0], [4.0]]), [8, 4], 1) == [2.0]
+
+
+def test_two_trainings_of_one_row_cannot_run_at_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project("vq")
+    monkeypatch.setattr("sys.argv", ["train", "photos-vq"])
+    Path(".checkpoints").mkdir()
+    with FileLock(".checkpoints/photos-vq.lock"), pytest.raises(Refused, match="photos-vq is being trained by another"):
+        train.main()
+
+
+def test_an_unknown_row_and_an_image_that_cannot_be_halved(project: Project) -> None:
+    with pytest.raises(Refused, match=r"photos-latice.yaml is not there; name a row of the grid"):
+        models.read_settings("photos-latice")
+    settings = project("vq")
+    settings["model"]["hidden"] = [4, 4, 4, 4]
+    with pytest.raises(Refused, match=r"model.hidden has 4 widths.*photos has images of 8×8"):
+        train.train_row("photos-vq", settings)
+
+
+def test_a_gpu_that_is_not_there() -> None:
+    with pytest.raises(Refused, match=r"train.device is cuda:99, but \d+ GPUs are here"):
+        models.device("cuda:99")
+
+
+def test_evaluation_recomputed_in_float64(project: Project) -> None:
+    settings = project("vq_corrected", seeds=(0, 1))
+    train.train_row("photos-vq_corrected", settings)
+    evaluate.evaluate_row("photos-vq_corrected", settings, {"batch_size": 5, "pictures": 3})
+    run = files.read_json(Path("reports/runs/photos-vq_corrected.json"))
+    assert [numbers["seed"] for numbers in run["seeds"]] == [0, 1]
+    model = models.build(settings, (3, 8, 8), 0)
+    models.load(model, Path("models/photos-vq_corrected/seed-0.safetensors"))
+    model = model.double().eval()
+    found = {}
+    for split in ("train", "val", "test"):
+        images = torch.from_numpy(np.load(f"data/prepared/photos/{split}.npy")).permute(0, 3, 1, 2).double() / 255
+        with torch.no_grad():
+            reconstructions, quantized = model(images)
+        found[split] = ((images - reconstructions).square().mean().item(), quantized.codes.flatten())
+    numbers = run["seeds"][0]
+    assert numbers["test_mse"] == pytest.approx(found["test"][0], rel=1e-4)
+    assert numbers["val_mse"] == pytest.approx(found["val"][0], rel=1e-4)
+    together = torch.cat([found["train"][1], found["val"][1]]).unique()
+    assert numbers["codes_in_use"] == len(together)
+    assert numbers["dead_codes"] == 16 - len(together)
+    assert numbers["utilization"] == len(together) / 16
+    share = found["test"][1].bincount().double() / len(found["test"][1])
+    bits = -(share * share.clamp(min=1e-300).log2()).sum().item()
+    assert numbers["bits_per_latent"] == pytest.approx(bits, abs=1e-9)
+    assert numbers["perplexity"] == pytest.approx(2**bits)
+    assert numbers["bits_per_pixel"] == pytest.approx(bits * 16 / 64, abs=1e-9)
+    pictures = np.load("reports/runs/photos-vq_corrected.npz")
+    assert pictures["originals"].shape == (3, 8, 8, 3)
+    assert pictures["reconstructions"].shape == (2, 3, 8, 8, 3)
+    np.testing.assert_array_equal(pictures["originals"], np.load("data/prepared/photos/test.npy")[:3])
+    assert pictures["usage"].sum(1).tolist() == [12 * 16] * 2
+
+
+def test_a_lattice_reports_dimensions_instead_of_dead_codes(project: Project) -> None:
+    settings = project("lattice_dense")
+    train.train_row("photos-lattice_dense", settings)
+    evaluate.evaluate_row("photos-lattice_dense", settings, {"batch_size": 64, "pictures": 2})
+    numbers = files.read_json(Path("reports/runs/photos-lattice_dense.json"))["seeds"][0]
+    assert numbers["dead_codes"] is None
+    assert 0 <= numbers["active_dimensions"] <= 4
+    assert numbers["quantizer_parameters"] == 4
+
+
+def test_weights_of_another_model_are_refused(project: Project) -> None:
+    train.train_row("photos-vq", project("vq", epochs=1))
+    other = models.build(project("lattice"), (3, 8, 8), 0)
+    with pytest.raises(Refused, match=r"seed-0.safetensors holds another model"):
+        models.load(other, Path("models/photos-vq/seed-0.safetensors"))
+    with pytest.raises(Refused, match="dvc repro train@photos-vq"):
+        models.load(other, Path("models/photos-vq/seed-9.safetensors"))
