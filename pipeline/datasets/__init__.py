@@ -1,20 +1,26 @@
 """Data sets, one file each; the name in params.yaml is the name of the file.
 
 class MyDataset(Dataset):
+    source = Source(title, url, licence, cite)              # where it comes from, on which terms
+    files = (File(name, checksum, size, urls), ...)         # what `download` brings
     def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
-    def download(self, folder, mirror) -> None: ...         # the source's files, as they are
     def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
 from __future__ import annotations
 
 import abc
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipeline import registry
+from pydantic import ValidationError
+
+from pipeline import fetch, registry
+from pipeline import files as disk
+from pipeline.stage import Refused
 
 SPLITS = ("train", "val", "test")
 
@@ -34,15 +40,44 @@ class Dataset(abc.ABC):
 
     `prepare` leaves in `folder`, for each of train, val and test, `<split>.npy` (uint8, N×H×W×C, readable with
     `numpy.load(..., mmap_mode="r")`) and, where there are labels, `<split>_labels.npy` (int64, N).
+
+    Args:
+        checksums: file name → `<kind>:<digits>` in the place of the official ones, for a mirror that holds a subset or
+            a repacked file; an empty text switches the check of a file off.
     """
 
     source: ClassVar[Source]
     offset: ClassVar[float] = 0.0
     """Subtracted from pixels in [0, 1] before they enter the network."""
+    files: tuple[fetch.File, ...] = ()
+    """What `download` brings."""
 
-    @abc.abstractmethod
+    def __init__(self, *, checksums: dict[str, str] | None = None) -> None:
+        self.checksums = checksums or {}
+
+    @property
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
+
+    def wanted(self) -> list[fetch.File]:
+        """The files to bring, with the settings' checksums in the place of the official ones.
+
+        Raises:
+            Refused: a checksum for a file that the data set does not have.
+        """
+        known = [file.name for file in self.files]
+        for name in self.checksums:
+            if name not in known:
+                raise Refused(f"datasets.{self.name}.checksums: there is no file {name!r}; there is {', '.join(known)}.")
+        return [
+            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None)
+            if file.name in self.checksums
+            else file
+            for file in self.files
+        ]
+
     def download(self, folder: Path, mirror: str | None) -> None:
-        """Bring the source's files into `folder`, which exists and is empty, each checked against its checksum.
+        """Bring the source's files into `folder`, which may hold those of an earlier, broken-off download.
 
         Args:
             mirror: a folder or an http(s) base URL that holds `<dataset>/<official file name>`, or None for the source.
@@ -50,6 +85,7 @@ class Dataset(abc.ABC):
         Raises:
             Refused: not reachable, not there, or the wrong bytes.
         """
+        fetch.fetch_all(self.wanted(), folder, self.name, mirror)
 
     @abc.abstractmethod
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
@@ -67,3 +103,23 @@ def find(name: str) -> type[Dataset]:
         Refused: there is no such data set.
     """
     return registry.find(sys.modules[__name__], Dataset, name)  # type: ignore[type-abstract]
+
+
+def from_settings(name: str) -> tuple[Dataset, dict[str, Any]]:
+    """The data set `name` as `reports/settings/data/<name>.yaml` describes it, and those settings.
+
+    Raises:
+        Refused: no such data set, no settings file, or a setting it does not take.
+    """
+    cls = find(name)
+    path = Path("reports/settings/data") / f"{name}.yaml"
+    if not path.is_file():
+        raise Refused(f"there is no {path}; run `python -m pipeline.plan` first, with {name} in grid.datasets.")
+    settings = disk.read_yaml(path)["settings"]
+    try:
+        checked = registry.settings_of(cls).model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise Refused(f"{path}: settings.{key} is {first['input']!r}: {first['msg']}.") from error
+    return cls(**{field: getattr(checked, field) for field in type(checked).model_fields}), settings

@@ -1,0 +1,302 @@
+"""Photos: 32×32 colour patches of the photographs that ship inside scikit-image. Needs no download."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from pydantic import NonNegativeInt, PositiveInt
+
+from pipeline import files as disk
+from pipeline.datasets import SPLITS, Dataset, Source
+from pipeline.stage import Refused
+
+SIZE = 32  # pixels of a patch
+WINDOWS = (1, 2)  # a patch shows SIZE times this many pixels of the photograph, times the photograph's own scale
+BLOCK = 128  # pixels: at least the side of a block, times the photograph's own scale
+STRIDE = 4  # pixels between two patches that may be chosen, times the photograph's own scale
+LEAST_CONTRAST = 10.0  # grey levels of 0 … 255: the least deviation of a channel, lest empty sky prevails
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph of the package, and on which terms.
+
+    Attributes:
+        files: file name → sha256; two for a stereo pair.
+        scale: how many of its pixels make one of a patch at least; more than 1 where fine detail is only blur.
+        weight: its share of every split, relative to the others.
+        splits: those it may give patches to.
+    """
+
+    name: str
+    files: dict[str, str]
+    credit: str
+    licence: str
+    scale: int = 1
+    weight: int = 2
+    splits: tuple[str, ...] = SPLITS
+
+
+# Grey photographs weigh half. Left out: drawings, scans, renderings, texture maps, and pictures that are mostly empty.
+PHOTOGRAPHS = (
+    Photograph(
+        "astronaut",
+        {"astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"},
+        "Eileen Collins, NASA Great Images database",
+        "public domain",
+    ),
+    Photograph(
+        "chelsea",
+        {"chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"},
+        "a cat, by Stefan van der Walt",
+        "CC0",
+    ),
+    Photograph(
+        "coffee",
+        {"coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"},
+        "by Rachel Michetti, courtesy of Pikolo Espresso Bar",
+        "CC0",
+    ),
+    Photograph(
+        "hubble",
+        {"hubble_deep_field.jpg": "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4"},
+        "Hubble eXtreme Deep Field, NASA, HubbleSite",
+        "public domain, by NASA's media guidelines",
+    ),
+    Photograph(
+        "ihc",
+        {"ihc.png": "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"},
+        "stained colonic glands under a microscope, Center for Microscopy And Molecular Imaging",
+        "no known copyright restrictions",
+    ),
+    Photograph(
+        "motorcycle",
+        {
+            "motorcycle_left.png": "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+            "motorcycle_right.png": "5fc913ae870e42a4b662314bc904d1786bcad8e2f0b9b67dba5a229406357797",
+        },
+        "stereo pair of the Middlebury 2014 stereo benchmark, by Nesic, Westling, Wang, Kitajima, Krathwohl, Scharstein",
+        "none stated; published for research with a request to cite (Scharstein et al., GCPR 2014)",
+        splits=("train",),  # what one picture shows, the other shows too
+    ),
+    Photograph(
+        "retina",
+        {"retina.jpg": "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6"},
+        "fundus of a left eye, by Mikael Häggström",
+        "CC0",
+        scale=2,
+    ),
+    Photograph(
+        "rocket",
+        {"rocket.jpg": "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"},
+        "Falcon 9 with DSCOVR, by SpaceX",
+        "public domain",
+    ),
+    Photograph(
+        "camera",
+        {"camera.png": "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a"},
+        "a man with a camera (grey), by Lav Varshney",
+        "CC0",
+        weight=1,
+    ),
+    Photograph(
+        "coins",
+        {"coins.png": "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba"},
+        "Greek coins from Pompeii (grey), Brooklyn Museum Collection",
+        "no known copyright restrictions",
+        weight=1,
+    ),
+    Photograph(
+        "grass",
+        {"grass.png": "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"},
+        "grass (grey), by linolafett",
+        "CC0",
+        weight=1,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Where a patch was cut: the square of `side` pixels of the photograph's file at column x, row y."""
+
+    file: str
+    x: int
+    y: int
+    side: int
+
+
+class Photos(Dataset):
+    """Every photograph is cut into blocks, a block belongs to one split, and a patch lies within one block.
+
+    So no pixel of a photograph is in two splits. Squares of 32 and of 64 pixels (of the retina 64 and 128) become
+    patches of 32×32, by averaging.
+
+    Args:
+        train, val, test: how many patches.
+        seed: of the draw of blocks and patches.
+    """
+
+    source = Source(
+        title="Photos: patches of the photographs inside scikit-image",
+        url="https://scikit-image.org/docs/stable/api/skimage.data.html",
+        licence="per photograph, see `photographs`",
+        cite="van der Walt et al.: scikit-image: image processing in Python, PeerJ 2:e453, 2014",
+    )
+
+    def __init__(
+        self,
+        *,
+        train: PositiveInt = 12000,
+        val: PositiveInt = 1000,
+        test: PositiveInt = 1000,
+        seed: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__()
+        self.counts = {"train": train, "val": val, "test": test}
+        self.seed = seed
+
+    def download(self, folder: Path, mirror: str | None) -> None:
+        """Copy the photographs out of the installed package; a mirror is not looked at."""
+        spec = importlib.util.find_spec("skimage")
+        if spec is None or spec.origin is None:
+            raise Refused("photos: scikit-image is not installed; install requirements.txt.")
+        for photograph in PHOTOGRAPHS:
+            for name, expected in photograph.files.items():
+                path = Path(spec.origin).parent / "data" / name
+                if not path.is_file() or (found := disk.digest(path)) != expected:
+                    got = f"has sha256 {found}, expected {expected}" if path.is_file() else "is not there"
+                    version = importlib.metadata.version("scikit-image")
+                    raise Refused(f"photos: {path} of scikit-image {version} {got}.")
+                shutil.copyfile(path, folder / name)
+
+    def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
+        """Cut the patches; `patches.csv` says where each was cut, the labels which photograph (in the order below)."""
+        rng = np.random.RandomState(self.seed)  # the generator whose numbers NumPy promises never to change
+        chosen: dict[str, list[tuple[int, Patch]]] = {split: [] for split in SPLITS}
+        pictures = {name: _read(raw / name) for photograph in PHOTOGRAPHS for name in photograph.files}
+        for label, photograph in enumerate(PHOTOGRAPHS):
+            candidates = _candidates(photograph, pictures, rng)
+            for split in photograph.splits:
+                quota = quotas(self.counts[split], split)[photograph.name]
+                drawn = _draw(candidates[split], quota, photograph, split, pictures, rng)
+                chosen[split] += [(label, patch) for patch in drawn]
+        for split, patches in chosen.items():
+            np.save(folder / f"{split}.npy", np.stack([cut(pictures[patch.file], patch) for _, patch in patches]))
+            np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in patches], np.int64))
+        _write_patches(folder / "patches.csv", chosen)
+        return {"photographs": [_tell(label, photograph, chosen) for label, photograph in enumerate(PHOTOGRAPHS)]}
+
+
+def quotas(count: int, split: str) -> dict[str, int]:
+    """How many patches of a split each photograph gives: by weight, the remainder to the first ones."""
+    takers = [photograph for photograph in PHOTOGRAPHS if split in photograph.splits]
+    total = sum(photograph.weight for photograph in takers)
+    shares = {photograph.name: count * photograph.weight // total for photograph in takers}
+    for photograph in takers[: count - sum(shares.values())]:
+        shares[photograph.name] += 1
+    return shares
+
+
+def blocks(width: int, height: int, least: int) -> list[tuple[int, int, int, int]]:
+    """Cut a picture into rectangles (left, top, right, bottom) with sides of at least `least` pixels, none left over."""
+    xs = np.linspace(0, width, max(1, width // least) + 1).astype(int)
+    ys = np.linspace(0, height, max(1, height // least) + 1).astype(int)
+    return [
+        (int(left), int(top), int(right), int(bottom))
+        for top, bottom in zip(ys[:-1], ys[1:], strict=True)
+        for left, right in zip(xs[:-1], xs[1:], strict=True)
+    ]
+
+
+def _candidates(
+    photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
+) -> dict[str, list[Patch]]:
+    """The patches there are, by the split that their block was drawn for: six blocks of eight train."""
+    found: dict[str, list[Patch]] = {split: [] for split in photograph.splits}
+    for name in photograph.files:
+        height, width, _ = pictures[name].shape
+        cells = blocks(width, height, BLOCK * photograph.scale)
+        rest = max(1, round(len(cells) / 8)) if len(photograph.splits) > 1 else 0
+        order = rng.permutation(len(cells))
+        for split, part in zip(SPLITS, np.split(order, [len(cells) - 2 * rest, len(cells) - rest]), strict=True):
+            for index in part:
+                found[split] += _within(cells[index], name, photograph.scale)
+    return found
+
+
+def _within(cell: tuple[int, int, int, int], name: str, scale: int) -> list[Patch]:
+    left, top, right, bottom = cell
+    sides = [SIZE * window * scale for window in WINDOWS]
+    step = STRIDE * scale
+    return [
+        Patch(name, x, y, side)
+        for side in sides
+        for y in range(top, bottom - side + 1, step)
+        for x in range(left, right - side + 1, step)
+    ]
+
+
+def _draw(
+    candidates: list[Patch],
+    quota: int,
+    photograph: Photograph,
+    split: str,
+    pictures: dict[str, UInt8[np.ndarray, "h w 3"]],
+    rng: np.random.RandomState,
+) -> list[Patch]:
+    """The first `quota` patches with enough contrast, in random order."""
+    drawn: list[Patch] = []
+    for index in rng.permutation(len(candidates)):
+        if len(drawn) == quota:
+            break
+        patch = candidates[index]
+        if cut(pictures[patch.file], patch).std(axis=(0, 1)).max() >= LEAST_CONTRAST:
+            drawn.append(patch)
+    if len(drawn) < quota:
+        raise Refused(
+            f"datasets.photos.{split} asks {quota} patches of {photograph.name}, which has {len(drawn)} to give; "
+            "choose a smaller number."
+        )
+    return drawn
+
+
+def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:
+    """The patch, every pixel the mean of a square of the photograph, rounded."""
+    square = picture[patch.y : patch.y + patch.side, patch.x : patch.x + patch.side]
+    factor = patch.side // SIZE
+    sums = square.reshape(SIZE, factor, SIZE, factor, 3).sum(axis=(1, 3), dtype=np.int64)
+    return ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    if not path.is_file():
+        raise Refused(f"photos: {path} is not there; run `python -m pipeline.download photos`.")
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _write_patches(path: Path, chosen: dict[str, list[tuple[int, Patch]]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("split", "file", "x", "y", "side"))
+        writer.writerows((split, p.file, p.x, p.y, p.side) for split, patches in chosen.items() for _, p in patches)
+
+
+def _tell(label: int, photograph: Photograph, chosen: dict[str, list[tuple[int, Patch]]]) -> dict[str, Any]:
+    return {
+        "name": photograph.name,
+        "files": list(photograph.files),
+        "credit": photograph.credit,
+        "licence": photograph.licence,
+        "patches": {split: sum(number == label for number, _ in patches) for split, patches in chosen.items()},
+    }

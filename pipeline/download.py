@@ -1,0 +1,81 @@
+"""Verb: bring a data set's files to data/raw/<dataset>/. `python -m pipeline.download <dataset>`
+
+    reports/settings/data/<dataset>.yaml, the mirror → data/raw/<dataset>.partial → data/raw/<dataset>
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import filelock
+from ruamel.yaml import YAML, YAMLError
+
+from pipeline import datasets, files, stage
+from pipeline.stage import Refused
+
+RAW = Path("data/raw")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", help="a file of pipeline/datasets/")
+    download(parser.parse_args().dataset)
+
+
+def download(name: str) -> None:
+    """Bring the files of the data set `name`; what a broken-off download of the same settings left is gone on with.
+
+    Raises:
+        Refused: no such data set or settings, the mirror is not there, or the bytes are wrong or cannot be had.
+    """
+    dataset, settings = datasets.from_settings(name)
+    mirror = find_mirror()
+    RAW.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(RAW / f".{name}.lock", timeout=0):
+            folder = _begin(RAW / f"{name}.partial", {"dataset": name, "settings": settings})
+            dataset.download(folder, mirror)
+            files.remove(RAW / name)
+            os.replace(folder, RAW / name)
+    except filelock.Timeout as error:
+        raise Refused(f"{name} is being downloaded by another process; wait for it, or stop it.") from error
+    total = sum(path.stat().st_size for path in (RAW / name).rglob("*") if path.is_file())
+    stage.log.info("%s: %.1f MB in %s", name, total / 1e6, RAW / name)
+
+
+def _begin(folder: Path, about: dict[str, Any]) -> Path:
+    """The folder to download into: the one that a broken-off download left, if it was for the same settings."""
+    note = folder / "about.yaml"
+    if not note.is_file() or files.read_yaml(note) != about:
+        files.remove(folder)
+        folder.mkdir()
+        files.write_yaml(note, about)
+    return folder
+
+
+def find_mirror() -> str | None:
+    """Where to fetch instead of the official source: VQ_MIRROR or, if that is unset, data.mirror in params.yaml.
+
+    Raises:
+        Refused: params.yaml cannot be read, or data.mirror is neither a text nor null.
+    """
+    if from_environment := os.environ.get("VQ_MIRROR"):
+        return from_environment
+    path = Path("params.yaml")
+    if not path.is_file():
+        return None
+    try:
+        data = (YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}).get("data") or {}
+        mirror = data.get("mirror")
+    except (YAMLError, AttributeError) as error:
+        raise Refused(f"{path} cannot be read: expected a section `data` with a key `mirror`.") from error
+    if mirror is not None and not isinstance(mirror, str):
+        raise Refused(f"data.mirror must be a folder, an http(s) address or null, found {mirror!r}.")
+    return mirror or None
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,301 @@
+"""Files from a URL or a mirror: resumed, retried, checked while they are written, renamed only when they are right.
+
+    source → <name>.partial (size and checksum counted on the way) → <name>
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import tenacity
+import urllib3
+from tqdm import tqdm
+
+from pipeline import files
+from pipeline.stage import Refused
+
+log = logging.getLogger("pipeline")
+
+CHUNK = 1 << 18  # bytes
+TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
+TRIES = 6  # attempts in a row that bring nothing new
+WAIT = tenacity.wait_exponential(multiplier=1, max=60) + tenacity.wait_random(0, 1)  # seconds
+SPARE = 64 << 20  # bytes of the disk that a download leaves free
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as its official source names it.
+
+    Attributes:
+        name: the official file name, the same in a mirror.
+        checksum: `<kind>:<hex digits>`, e.g. `md5:…` or `sha256:…`; None where nobody states one.
+        size: bytes; None where unknown.
+        urls: addresses, tried in this order.
+    """
+
+    name: str
+    checksum: str | None = None
+    size: int | None = None
+    urls: tuple[str, ...] = ()
+
+
+class _Unusable(Exception):
+    """This source cannot give the file, however often one asks."""
+
+
+class _Broken(Exception):
+    """This source failed, but may go on when asked again."""
+
+
+def fetch_all(wanted: Sequence[File], folder: Path, dataset: str, mirror: str | None) -> None:
+    """Bring files into `folder`, after a look at the space they need together; those that are there already stay.
+
+    Args:
+        mirror: a folder or an http(s) base URL that holds `<dataset>/<name>`, or None for each file's own addresses.
+
+    Raises:
+        Refused: not there, not reachable, the wrong bytes, or too little space on the disk.
+    """
+    missing = [file for file in wanted if not (folder / file.name).exists()]
+    kept = sum(_length(_beside(folder / file.name)) for file in missing)
+    _check_space(folder, sum(file.size or 0 for file in missing) - kept, dataset)
+    for file in missing:
+        fetch(file, folder / file.name, dataset, mirror)
+
+
+def fetch(file: File, path: Path, dataset: str, mirror: str | None) -> None:
+    """Bring one file to `path`. What an earlier, broken-off call left beside it is gone on with.
+
+    Raises:
+        Refused: as `fetch_all`.
+    """
+    if mirror is not None and not mirror.startswith(("http://", "https://")):
+        _copy(file, Path(mirror), path, dataset)
+        return
+    if file.checksum is None:
+        files.remove(_beside(path))  # nothing would tell a mixture of two versions from the file
+    urls = (f"{mirror.rstrip('/')}/{dataset}/{quote(file.name)}",) if mirror else file.urls
+    failures = []
+    for url in urls:
+        try:
+            _Transfer(file, url, path, dataset).run()
+            return
+        except (_Unusable, _Broken) as error:
+            failures.append(f"{url}: {error}")
+            log.info("%s: %s: %s", dataset, url, error)
+    advice = "check the mirror" if mirror else "try again later, or point data.mirror at a folder with the file"
+    raise Refused(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _check_space(folder: Path, needed: int, dataset: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE > free:
+        raise Refused(
+            f"{dataset}: {folder} needs {(needed + SPARE) / 1e9:.1f} GB on the disk, but {free / 1e9:.1f} GB are free."
+        )
+
+
+class _Check:
+    """Counts the bytes of a file and its checksum while they pass."""
+
+    def __init__(self, file: File, dataset: str) -> None:
+        self.file, self.dataset, self.size = file, dataset, 0
+        kind = file.checksum.split(":")[0] if file.checksum else "sha256"
+        if kind not in hashlib.algorithms_guaranteed:
+            raise Refused(f"{dataset}: the checksum of {file.name} must be <kind>:<digits>, found {file.checksum!r}.")
+        self.hash: Any = hashlib.new(kind)
+
+    def feed(self, piece: bytes) -> None:
+        self.size += len(piece)
+        self.hash.update(piece)
+
+    def problem(self) -> str | None:
+        """What is wrong with the whole file, or None."""
+        if self.file.size is not None and self.size != self.file.size:
+            return f"has {self.size} bytes, expected {self.file.size}"
+        if self.file.checksum is None:
+            return None
+        kind, _, expected = self.file.checksum.partition(":")
+        found = self.hash.hexdigest()
+        return None if found == expected.lower() else f"has {kind} {found}, expected {expected}"
+
+
+def _copy(file: File, mirror: Path, path: Path, dataset: str) -> None:
+    """The file from a mirror that is a folder."""
+    if not mirror.is_dir():
+        raise Refused(f"the mirror {mirror} is not there; expected a folder that holds {dataset}/{file.name}.")
+    source = mirror / dataset / file.name
+    if not source.is_file():
+        raise Refused(f"the mirror {mirror} does not hold {dataset}/{file.name}.")
+    _check_space(path.parent, source.stat().st_size, dataset)
+    check = _Check(file, dataset)
+    with files.replacing(path) as beside:
+        with source.open("rb") as read, beside.open("wb") as write, _meter(file, source.stat().st_size, 0) as meter:
+            while piece := read.read(CHUNK):
+                write.write(piece)
+                check.feed(piece)
+                meter.update(len(piece))
+        if problem := check.problem():
+            raise Refused(f"{dataset}: {source} {problem}.")
+
+
+class _Transfer:
+    """One file over HTTP from one address, attempt after attempt."""
+
+    def __init__(self, file: File, url: str, path: Path, dataset: str) -> None:
+        self.file, self.url, self.path, self.dataset = file, url, path, dataset
+        self.beside = _beside(path)
+        self.furthest = _length(self.beside)
+        self.idle = 0  # attempts in a row that brought nothing new
+        self.etag: str | None = None
+
+    def run(self) -> None:
+        """Fetch, check and rename.
+
+        Raises:
+            _Unusable, _Broken: try another address.
+            Refused: the bytes came, but they are the wrong ones, or the disk is full.
+        """
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Broken),
+            stop=lambda _: self.idle >= TRIES,
+            wait=WAIT,
+            before_sleep=self._say,
+            reraise=True,
+        )
+        check = attempts(self._attempt)
+        if problem := check.problem():
+            files.remove(self.beside)
+            raise Refused(f"{self.dataset}: {self.file.name} from {self.url} {problem}.")
+        os.replace(self.beside, self.path)
+
+    def _say(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        log.info("%s: %s after %d bytes (%s); again in %.0f s", self.dataset, self.file.name, self.furthest, error, wait)
+
+    def _attempt(self) -> _Check:
+        try:
+            return self._read()
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _Broken(_reason(error)) from error
+        finally:
+            self._count()
+
+    def _count(self) -> None:
+        reached = _length(self.beside)
+        self.idle = 0 if reached > self.furthest else self.idle + 1
+        self.furthest = max(self.furthest, reached)
+
+    def _read(self) -> _Check:
+        """Ask for what is missing and write it. The checksum starts from the bytes that are there."""
+        have = _length(self.beside)
+        if self.file.size is not None and have > self.file.size:
+            files.remove(self.beside)
+            have = 0
+        headers = {"Accept-Encoding": "identity"}  # a .gz must arrive as it is
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if self.etag:
+                headers["If-Range"] = self.etag
+        with requests.get(self.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            start = self._start(response, have)
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length else self.file.size
+            if self.file.size is None and total:
+                _check_space(self.path.parent, total - start, self.dataset)
+            return self._write(response, start, total)
+
+    def _start(self, response: requests.Response, have: int) -> int:
+        """From which byte on the answer is, after what the status says about it."""
+        status = response.status_code
+        if status == 416:  # the bytes asked for are beyond the end: begin anew
+            files.remove(self.beside)
+            raise _Broken("the server has no bytes after those already here")
+        if status in (408, 425, 429) or status >= 500:
+            raise _Broken(f"status {status} {response.reason}")
+        if status not in (200, 206):
+            raise _Unusable(f"status {status} {response.reason}")
+        etag = response.headers.get("ETag", "")
+        self.etag = etag if etag.startswith('"') else None  # a weak one does not promise equal bytes
+        if status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            files.remove(self.beside)
+            raise _Broken("the server answered with other bytes than it was asked for")
+        return have if status == 206 else 0
+
+    def _write(self, response: requests.Response, start: int, total: int | None) -> _Check:
+        check = _Check(self.file, self.dataset)
+        with self.beside.open("r+b" if start else "wb") as write, _meter(self.file, total, start) as meter:
+            while check.size < start:
+                check.feed(write.read(min(CHUNK, start - check.size)))
+            for piece in response.raw.stream(CHUNK, decode_content=False):
+                write.write(piece)
+                check.feed(piece)
+                meter.update(len(piece))
+                if self.file.size is not None and check.size > self.file.size:
+                    break  # it can only be wrong; `problem` says so
+        if total is not None and check.size < total:
+            raise _Broken(f"the line was cut after {check.size} of {total} bytes")
+        return check
+
+
+def _reason(error: Exception) -> str:
+    """A requests or urllib3 error in a few words."""
+    text = str(error)
+    if "refused" in text:
+        return "connection refused"
+    if "resolve" in text or "resolution" in text:
+        return "the host name is not known, or there is no network"
+    if isinstance(error, requests.Timeout) or "timed out" in text:
+        return "no answer in time"
+    return "the line was cut" if "IncompleteRead" in text or "aborted" in text else text.split("(Caused by")[0][:200]
+
+
+class _Lines:
+    """The way of a download, in a line of the log every 30 seconds."""
+
+    def __init__(self, what: str, total: int | None, start: int) -> None:
+        self.what, self.total, self.first, self.done = what, total, start, start
+        self.began = self.said = time.monotonic()
+
+    def update(self, n: int) -> None:
+        self.done += n
+        now = time.monotonic()
+        if now - self.said < 30:
+            return
+        self.said = now
+        rate = (self.done - self.first) / (now - self.began)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
+        share = f" of {self.total / 1e6:.0f}" if self.total else ""
+        log.info("%s: %.0f%s MB, %.1f MB/s%s", self.what, self.done / 1e6, share, rate / 1e6, left)
+
+
+@contextmanager
+def _meter(file: File, total: int | None, start: int) -> Iterator[Any]:
+    """Something with `update(bytes)`: a bar with rate and time left on a terminal, else lines in the log."""
+    if sys.stderr.isatty() and not os.environ.get("CI"):
+        with tqdm(desc=file.name, total=total, initial=start, unit="B", unit_scale=True, leave=False) as bar:
+            yield bar
+    else:
+        yield _Lines(file.name, total, start)

@@ -1,0 +1,89 @@
+"""Verb: turn raw files into arrays in data/prepared/<dataset>/. `python -m pipeline.preprocess <dataset>`
+
+    data/raw/<dataset> → {train,val,test}.npy (uint8, N×H×W×C), <split>_labels.npy (int64), about.yaml
+
+The same raw files and settings give the same bytes: about.yaml holds no date and no path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline import datasets, files, stage
+from pipeline.stage import Refused
+
+RAW, PREPARED = Path("data/raw"), Path("data/prepared")
+BLOCK = 1 << 24  # bytes of images that are looked at together
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dataset", help="a file of pipeline/datasets/")
+    preprocess(parser.parse_args().dataset)
+
+
+def preprocess(name: str) -> None:
+    """Prepare the data set `name` from data/raw/<name>.
+
+    Raises:
+        Refused: no such data set or settings, nothing downloaded, or files that are not what they should be.
+    """
+    dataset, settings = datasets.from_settings(name)
+    raw = RAW / name
+    if not raw.is_dir():
+        raise Refused(f"there is no {raw}; run `python -m pipeline.download {name}` first.")
+    with files.replacing(PREPARED / name) as folder:
+        folder.mkdir()
+        special = dataset.prepare(raw, folder)
+        about = describe(name, dataset, folder) | {"settings": settings} | special
+        files.write_yaml(folder / "about.yaml", about)
+    stage.log.info("%s: %s in %s", name, ", ".join(f"{n} {s}" for s, n in about["counts"].items()), PREPARED / name)
+
+
+def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
+    """What about.yaml says of every data set: source, shape, counts, the mean of train per channel, checksums.
+
+    Raises:
+        Refused: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
+    """
+    arrays = {split: _open(folder / f"{split}.npy", name) for split in datasets.SPLITS}
+    shapes = {split: list(array.shape[1:]) for split, array in arrays.items()}
+    if len({tuple(shape) for shape in shapes.values()}) != 1:
+        raise Refused(f"{name}: the splits hold images of different shapes: {shapes}.")
+    return {
+        "dataset": name,
+        **dataclasses.asdict(dataset.source),
+        "shape": shapes["train"],
+        "offset": dataset.offset,
+        "counts": {split: len(array) for split, array in arrays.items()},
+        "mean": [round(value, 6) for value in mean(arrays["train"])],
+        "skipped": {},
+        "sha256": {path.name: files.digest(path) for path in sorted(folder.iterdir())},
+    }
+
+
+def _open(path: Path, name: str) -> UInt8[np.ndarray, "n h w c"]:
+    if not path.is_file():
+        raise Refused(f"{name}: preparing it left no {path.name}.")
+    array: np.ndarray = np.load(path, mmap_mode="r")
+    if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
+        raise Refused(f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1.")
+    return array
+
+
+def mean(images: UInt8[np.ndarray, "n h w c"]) -> list[float]:
+    """The mean of every channel, pixels in [0, 1]. Exact: sums of whole numbers, block by block."""
+    step = max(1, BLOCK // int(np.prod(images.shape[1:])))
+    sums = sum(images[i : i + step].sum(axis=(0, 1, 2), dtype=np.int64) for i in range(0, len(images), step))
+    pixels = int(np.prod(images.shape[:3]))
+    return [int(value) / (255 * pixels) for value in np.asarray(sums)]
+
+
+if __name__ == "__main__":
+    stage.run(main)
