@@ -38,6 +38,7 @@ LINES = ["-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 WIDTH = 9.0  # inches; at 100 dots per inch the width of a page on GitHub
 STYLE: dict[Any, Any] = {
+    "figure.dpi": 150,
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -76,7 +77,6 @@ class Picture:
 
 def save(figure: Figure, path: Path) -> None:
     """Write `path`.png and `path`.svg; the layout is worked out once, for it takes longer than the drawing."""
-    figure.set_dpi(150)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     figure.savefig(path.with_suffix(".png"), dpi="figure")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report import claims, papers, tables, verdicts, words
+from pipeline.report import audit, claims, papers, tables, verdicts, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results
 
@@ -19,6 +19,7 @@ def page(results: Results, pictures: Mapping[str, Picture]) -> str:
     for dataset in results.plan["datasets"]:
         parts += dataset_section(results, dataset, pictures)
     parts += verdicts_section(results, judged)
+    parts += audit.section(results, pictures)
     parts += papers.section(results, pictures)
     parts += ["## Words", glossary(), "## Figures", index(pictures), tables.targets(results)]
     return "\n\n".join(parts) + "\n"
