@@ -16,7 +16,12 @@ from pydantic import NonNegativeInt, PositiveInt
 from pipeline.datasets import Dataset
 from pipeline.stage import Refused
 
-NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
 
 
 class IdxDataset(Dataset):
@@ -42,7 +47,9 @@ class IdxDataset(Dataset):
         """Read, split and write; images stay in the order of the source within their split."""
         images, labels = self._pair(raw, *NAMES[:2])
         if self.val >= len(images):
-            raise Refused(f"datasets.{self.name}.val must be less than the {len(images)} training images, found {self.val}.")
+            raise Refused(
+                f"datasets.{self.name}.val must be less than the {len(images)} training images, found {self.val}."
+            )
         parts = split(len(images), self.val, self.split_seed)
         _save(folder, "train", images[parts[0]], labels[parts[0]])
         _save(folder, "val", images[parts[1]], labels[parts[1]])
@@ -52,7 +59,9 @@ class IdxDataset(Dataset):
             "images, in the source's order; test: the source's test set"
         }
 
-    def _pair(self, raw: Path, images_name: str, labels_name: str) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n"]]:
+    def _pair(
+        self, raw: Path, images_name: str, labels_name: str
+    ) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n"]]:
         images, labels = read_idx(raw / images_name, self.name), read_idx(raw / labels_name, self.name)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise Refused(
