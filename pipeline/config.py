@@ -43,6 +43,7 @@ class Train(Section):
     batch_size: PositiveInt
     lr: PositiveFloat
     lr_decay: Annotated[float, Field(ge=0, le=1)]
+    idle_gradients: bool
     max_images: PositiveInt | None
     flip: bool
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]

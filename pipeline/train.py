@@ -165,9 +165,10 @@ class Training:
             raise self.no_longer_finite(epoch, step) from None
         if self.device.type == "cpu" and not torch.isfinite(loss):
             raise self.no_longer_finite(epoch, step)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        if self.schedule.get_last_lr()[0] > 0 or self.settings["train"]["idle_gradients"]:
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
         return terms
 
     def means(self, record: Float[Tensor, "steps terms"], sizes: list[int], epoch: int) -> list[float]:

@@ -120,6 +120,15 @@ def test_learning_stops_after_the_first_epoch_as_published(project: Project) -> 
     assert history["val_mse"].nunique() == 3
 
 
+@pytest.mark.parametrize("variant", ["vq", "vq_ema", "lattice"])
+def test_discarded_gradients_change_no_number(project: Project, variant: str) -> None:
+    row = f"photos-{variant}"
+    train.train_row(row, project(variant, idle_gradients=True))
+    first = outputs(row)
+    train.train_row(row, project(variant, idle_gradients=False))
+    assert same(first, outputs(row))
+
+
 def test_the_ramp_grows_by_the_learning_rate_and_the_frozen_stays(project: Project) -> None:
     for variant, growth in (("lattice_ramp", 5 * 1e-3), ("lattice_frozen", 0.0)):
         settings = project(variant)

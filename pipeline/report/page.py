@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pipeline.report import tables, words
+from pipeline.report import claims, tables, verdicts, words
 from pipeline.report.read import Results
 
 
 def page(results: Results, alts: dict[str, str]) -> str:
     """The whole report. `alts` names the figures (file name without ending → alternative text)."""
+    judged = claims.judge(results)
     parts = ["# Vector quantization in autoencoders: what was measured", opening(results)]
-    parts += ["## How these numbers were made", tables.provenance(results), prose(HOW)]
+    parts += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
+    parts += [prose(GLANCE), "## How these numbers were made", tables.provenance(results), prose(HOW)]
     parts += ["## The rows of every table", tables.meanings(results)]
     for dataset in results.plan["datasets"]:
         parts += dataset_section(results, dataset, alts)
+    parts += verdicts_section(results, judged)
     parts += ["## Words", glossary(), tables.targets(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -21,6 +24,10 @@ def prose(text: str) -> str:
     """A paragraph as one line."""
     return " ".join(text.split())
 
+
+GLANCE = """Each verdict is computed from this run; [verdicts in full](#verdicts) shows the numbers and the rules.
+"Not judged" has its reason there: a row that was not run, or seeds that do not decide. Claims marked "ours" are not the
+papers': they put the same question at equal rate, at a constant learning rate, or against a control."""
 
 HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
 made the row. The last column of the first table names the command that makes the row again:
@@ -37,9 +44,31 @@ def opening(results: Results) -> str:
         terms.""")
 
 
+def verdicts_section(results: Results, judged: list[claims.Verdict]) -> list[str]:
+    """Every verdict with its numbers, the rules, and the published numbers met."""
+    parts = ['<a id="verdicts"></a>\n\n## Verdicts in full', prose(RULES), verdicts.rules(judged)]
+    for name in claims.PAPERS:
+        paper = results.papers[name]
+        parts += [f"### [{paper['title']}]({paper['url']})", verdicts.full(results, judged, name)]
+    found = verdicts.met_table(results)
+    if found:
+        parts += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), found]
+    return parts
+
+
+RULES = """Numbers are mean ± standard deviation over n seeds. Differences and ratios are taken seed by seed, since rows
+with the same seed start from the same weights and see the same order of images; brackets hold Student's 95 % interval
+of their mean. Rows whose learning rate falls are never compared with rows whose learning rate is constant. The rule for
+each claim:"""
+
+MET = """A published number counts as met if it lies within the 95 % prediction interval that the measured seeds give
+for a mean of as many seeds as the paper's, widened by half a unit of its last printed digit ("may differ by"). Few
+seeds make this wide, one seed leaves only the rounding. Times are not compared: the hardware differs."""
+
+
 def dataset_section(results: Results, dataset: str, alts: dict[str, str]) -> list[str]:
     """What a data set is, its tables and its figures."""
-    parts = [f"## {results.about[dataset]['title']}", description(results, dataset)]
+    parts = [f'<a id="{dataset}"></a>\n\n## {results.about[dataset]["title"]}', description(results, dataset)]
     parts += ["### In the form of the paper's tables", *table_notes(results, dataset)]
     found = tables.groups(results, dataset)
     for group in found:

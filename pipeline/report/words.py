@@ -35,6 +35,29 @@ VARIANTS = {
 }
 
 
+class Measure(NamedTuple):
+    """A measure in a sentence: factor, unit, decimals (None: three digits), and its key among the published numbers."""
+
+    name: str
+    scale: float = 1.0
+    unit: str = ""
+    places: int | None = None
+    published: str = ""
+
+
+MEASURES = {
+    "val_mse": Measure("MSE on validation", published="mse"),
+    "test_mse": Measure("MSE on test", published="mse"),
+    "codes_in_use": Measure("codes in use", places=0, published="codes"),
+    "utilization": Measure("utilization", 100.0, " %", 1),
+    "quantizer_parameters": Measure("parameters", places=0, published="parameters"),
+    "seconds": Measure("training time", unit=" s", places=1, published="duration"),
+    "bits_per_latent": Measure("rate", unit=" bits", places=2),
+    "quantization_loss": Measure("quantization loss"),
+    "gradient_gap": Measure("gradient gap"),
+}
+
+
 def title(variant: str) -> str:
     if variant.startswith("kd_"):
         codes, dim = variant.removeprefix("kd_").split("x")

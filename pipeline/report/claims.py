@@ -1,0 +1,354 @@
+"""Claims of the papers, decided by computation on this run's numbers.
+
+A claim is data (pipeline/papers/*.yaml): a sentence, its place in the paper, and the test that decides it. A test has
+a `kind`, which is the name of a function below; the function sees the rows of one data set by variant and says whether
+the claim holds there. Nobody writes a verdict by hand.
+
+Seeds are paired: the difference (or ratio) of two rows is taken seed by seed, and its interval is Student's, at 95 %.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from pipeline.report import summary, words
+from pipeline.report.read import Results, Row
+from pipeline.report.summary import NONE
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be judged"
+CONFIDENCE = 0.95
+PAPERS = ("ll_vq_vae", "balance")
+"""The order in which claims are numbered: 1.1 is the first claim of the first paper."""
+Rows = Mapping[str, Row]
+
+
+class Unjudgeable(Exception):
+    """A claim cannot be judged here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a test found: the verdict, the numbers it rests on, and why where it is not plain."""
+
+    verdict: str
+    measured: str = NONE
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim on one data set."""
+
+    number: str
+    paper: str
+    claim: dict[str, Any]
+    dataset: str
+    published: str
+    judged: Judged
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean and the 95 % interval of what the seeds give; without bounds for a single seed."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def side(self, limit: float) -> str | None:
+        """`below` or `above` the limit as a whole, `on` it without any spread, or None where it is on both sides."""
+        if self.high < limit:
+            return "below"
+        if self.low > limit:
+            return "above"
+        return "on" if self.low == self.high == limit else None
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Student's interval of the mean."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, -math.inf, math.inf, len(values))
+    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = spread * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Every claim of every paper on every data set of the plan."""
+    found = []
+    for first, name in enumerate(PAPERS, 1):
+        paper = results.papers[name]
+        for second, claim in enumerate(paper["claims"], 1):
+            for dataset in results.plan["datasets"]:
+                rows = {row.variant: row for row in results.of(dataset)}
+                published = publish(paper, claim, dataset)
+                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, decide(claim["test"], rows)))
+    return found
+
+
+def decide(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Decide one claim on the rows of one data set."""
+    try:
+        return KINDS[test["kind"]](test, rows)
+    except Unjudgeable as reason:
+        return Judged(OPEN, why=str(reason))
+
+
+# kinds of tests
+
+
+def difference(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the interval of the difference lies on the claimed side of 0 as a whole, fails if on the other."""
+    one, other = pair(test, rows)
+    found = interval([a - b for a, b in paired(one, other, test["measure"])])
+    told = f"{both(one, other, test['measure'])}; difference {bounds(found, sign='+')}"
+    return settle(found, 0.0, test["side"], told)
+
+
+def ratio(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the interval of the ratio lies on the claimed side of the limit as a whole, fails if on the other."""
+    one, other = pair(test, rows)
+    found = interval([a / b for a, b in paired(one, other, test["measure"])])
+    told = f"{both(one, other, test['measure'])}; ratio {bounds(found)}"
+    return settle(found, test["limit"], test["side"], told)
+
+
+def same(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the interval of the ratio lies within 1 ± the tolerance as a whole, fails if it lies outside."""
+    one, other = pair(test, rows)
+    found = interval([a / b for a, b in paired(one, other, test["measure"])])
+    told = f"{both(one, other, test['measure'])}; ratio {bounds(found)}"
+    low, high = found.side(1 - test["tolerance"]), found.side(1 + test["tolerance"])
+    if low == "above" and high == "below":
+        return Judged(HOLDS, told)
+    if low == "below" or high == "above":
+        return Judged(FAILS, told)
+    return Judged(OPEN, told, undecided(found))
+
+
+def threshold(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if every seed is on the claimed side of the limit, fails if none is."""
+    row = get(test["variant"], rows)
+    below = test["side"] == "below"
+    right = [value < test["limit"] if below else value > test["limit"] for value in need(row, test["measure"])]
+    return unanimous(right, tell(row, test["measure"]))
+
+
+def equals(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if every seed gives the value of the setting, fails if none does."""
+    row = get(test["variant"], rows)
+    value = setting(row, test["setting"])
+    told = f"{tell(row, test['measure'])}; {test['setting']} = {value:g}"
+    return unanimous([found == value for found in need(row, test["measure"])], told)
+
+
+def within(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if every seed is within the factor of the setting, above or below, fails if none is."""
+    row = get(test["variant"], rows)
+    value, factor = setting(row, test["setting"]), test["factor"]
+    right = [value / factor <= found <= value * factor for found in need(row, test["measure"])]
+    return unanimous(right, f"{tell(row, test['measure'])}; {test['setting']} = {value:g}")
+
+
+def chain(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the measure falls from each row to the next, as for differences; fails if it rises once."""
+    found = [get(variant, rows) for variant in test["variants"]]
+    steps = [
+        difference({**test, "variant": after.variant, "against": before.variant, "side": "below"}, rows)
+        for before, after in itertools.pairwise(found)
+    ]
+    told = ", then ".join(tell(row, test["measure"]) for row in found)
+    verdicts = [step.verdict for step in steps]
+    if FAILS in verdicts:
+        return Judged(FAILS, told)
+    return Judged(HOLDS, told) if set(verdicts) == {HOLDS} else Judged(OPEN, told, next(s.why for s in steps if s.why))
+
+
+def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the error is lower at no more bits, fails if it is higher at no fewer; else the two do not compare."""
+    one, other = pair(test, rows)
+    error = difference({**test, "side": "below"}, rows)
+    rates = paired(one, other, test["rate"])
+    extra = interval([a - b for a, b in rates])
+    told = f"{error.measured}; {both(one, other, test['rate'])}"
+    if error.verdict == OPEN:
+        return Judged(OPEN, told, error.why)
+    if error.verdict == HOLDS and extra.side(0.0) in ("below", "on"):
+        return Judged(HOLDS, told)
+    if error.verdict == FAILS and extra.side(0.0) in ("above", "on"):
+        return Judged(FAILS, told)
+    if extra.side(0.0) is None:
+        return Judged(OPEN, told, "the seeds do not agree on which spends more bits")
+    which = "it spends more bits" if error.verdict == HOLDS else "it spends fewer bits"
+    return Judged(OPEN, told, f"{which}; the rates are not equal")
+
+
+def optimum(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if a codebook between the ends is better than both, fails if an end is better than all others."""
+    found = [get(variant, rows) for variant in test["variants"]]
+    lowest = min(found, key=lambda row: float(np.mean(need(row, test["measure"]))))
+    inside = lowest not in (found[0], found[-1])
+    rivals = [found[0], found[-1]] if inside else [row for row in found if row is not lowest]
+    steps = [
+        difference({**test, "variant": lowest.variant, "against": row.variant, "side": "below"}, rows) for row in rivals
+    ]
+    told = f"lowest for {tell(lowest, test['measure'])}; ends " + ", ".join(
+        tell(row, test["measure"]) for row in (found[0], found[-1]) if row is not lowest
+    )
+    if all(step.verdict == HOLDS for step in steps):
+        return Judged(HOLDS if inside else FAILS, told)
+    return Judged(OPEN, told, next(step.why for step in steps if step.verdict != HOLDS))
+
+
+def grows(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the measure rises from each codebook to the next, beginning at the one with the least error."""
+    found = [get(variant, rows) for variant in test["variants"]]
+    lowest = min(range(len(found)), key=lambda place: float(np.mean(need(found[place], test["past"]))))
+    names = [row.variant for row in found[lowest:]]
+    if len(names) < 2:
+        raise Unjudgeable("the optimum is at the end of the list, nothing is past it")
+    return chain({**test, "variants": names[::-1]}, rows)
+
+
+def best(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if it is lower than the fixed codebook with the lowest mean, as for differences."""
+    found = [get(variant, rows) for variant in test["among"]]
+    get(test["variant"], rows)
+    lowest = min(found, key=lambda row: float(np.mean(need(row, test["measure"]))))
+    return difference({**test, "against": lowest.variant, "side": "below"}, rows)
+
+
+KINDS: dict[str, Callable[[Mapping[str, Any], Rows], Judged]] = {
+    function.__name__: function
+    for function in (difference, ratio, same, threshold, equals, within, chain, dominates, optimum, grows, best)
+}
+
+
+# what the kinds share
+
+
+def get(variant: str, rows: Rows) -> Row:
+    """The variant's row.
+
+    Raises:
+        Unjudgeable: it was not run.
+    """
+    if variant not in rows:
+        raise Unjudgeable(f"`{variant}` is not in the grid")
+    return rows[variant]
+
+
+def need(row: Row, measure: str) -> list[float]:
+    """What every seed measured.
+
+    Raises:
+        Unjudgeable: a seed has no such number.
+    """
+    values = row.values(measure)
+    if len(values) < len(row.seeds):
+        raise Unjudgeable(f"`{measure}` is not recorded for `{row.variant}`")
+    return values
+
+
+def pair(test: Mapping[str, Any], rows: Rows) -> tuple[Row, Row]:
+    """The two rows to compare.
+
+    Raises:
+        Unjudgeable: one was not run, or only one of them has a learning rate that falls.
+    """
+    one, other = get(test["variant"], rows), get(test["against"], rows)
+    if one.rate_decays != other.rate_decays:
+        raise Unjudgeable("the two have different learning rates over the epochs")
+    return one, other
+
+
+def paired(one: Row, other: Row, measure: str) -> list[tuple[float, float]]:
+    """What both rows measured, seed by seed.
+
+    Raises:
+        Unjudgeable: the measure is not recorded, or no seed is common to both.
+    """
+    first, second = (
+        dict(zip([seed["seed"] for seed in row.seeds], need(row, measure), strict=True)) for row in (one, other)
+    )
+    common = [seed for seed in first if seed in second]
+    if not common:
+        raise Unjudgeable(f"`{one.variant}` and `{other.variant}` have no seed in common")
+    return [(first[seed], second[seed]) for seed in common]
+
+
+def settle(found: Interval, limit: float, side: str, told: str) -> Judged:
+    """The verdict of an interval that should lie on `side` of `limit`."""
+    where = found.side(limit)
+    if where is None:
+        return Judged(OPEN, told, undecided(found))
+    return Judged(HOLDS if where == side else FAILS, told)
+
+
+def undecided(found: Interval) -> str:
+    return "one seed shows no spread" if found.n < 2 else f"{found.n} seeds do not decide it"
+
+
+def unanimous(right: Sequence[bool], told: str) -> Judged:
+    if all(right):
+        return Judged(HOLDS, told)
+    return Judged(OPEN, told, "seeds disagree") if any(right) else Judged(FAILS, told)
+
+
+def setting(row: Row, key: str) -> float:
+    """A setting of the row by its dotted name."""
+    value: Any = row.settings
+    for part in key.split("."):
+        value = value[part]
+    return float(value)
+
+
+def tell(row: Row, measure: str) -> str:
+    """A row's number in a sentence: mean ± standard deviation, with its unit and n."""
+    found = summary.of(row, measure)
+    kind = words.MEASURES[measure]
+    if found is None:
+        return NONE
+    places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
+    number = summary.write(found, places, kind.scale)
+    return f"`{row.variant}` {number}{kind.unit} (n = {found.n})"
+
+
+def both(one: Row, other: Row, measure: str) -> str:
+    return f"{tell(one, measure)}, {tell(other, measure)}"
+
+
+def bounds(found: Interval, sign: str = "") -> str:
+    """An interval in a sentence."""
+    if found.n < 2:
+        return f"{found.mean:{sign}.3g}"
+    return f"{found.mean:{sign}.3g} [{found.low:{sign}.3g}, {found.high:{sign}.3g}]"
+
+
+def publish(paper: Mapping[str, Any], claim: Mapping[str, Any], dataset: str) -> str:
+    """The published numbers that belong to a claim on a data set, or what the claim's own line says of another."""
+    test = claim["test"]
+    table = paper["results"].get(dataset, {"rows": {}, "duration_unit": ""})
+    key = words.MEASURES[test["measure"]].published
+    names = test.get("variants") or [test[name] for name in ("variant", "against") if name in test]
+    numbers = [table["rows"].get(name, {}).get(key) for name in names]
+    known = [number for number in numbers if number is not None]
+    unit = f" {table['duration_unit']}" if key == "duration" else ""
+    enough = bool(known) if "variants" in test else len(known) == len(numbers)
+    if claim.get("origin") != "ours" and enough:
+        return " against ".join(summary.plain(number) + unit for number in known)
+    return str(claim.get("published", NONE))
+
+
+def rule(test: Mapping[str, Any]) -> str:
+    """What a kind of test asks, from its documentation."""
+    return (KINDS[test["kind"]].__doc__ or "").splitlines()[0]

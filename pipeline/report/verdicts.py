@@ -1,0 +1,173 @@
+"""The first screen: findings in sentences and verdicts at a glance; further below, the verdicts in full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from pipeline.report import claims, summary, words
+from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
+from pipeline.report.read import Results, Row
+from pipeline.report.summary import NONE
+from pipeline.report.tables import link, table
+
+MARKS = {HOLDS: "holds", FAILS: "**does not hold**", OPEN: "not judged"}
+
+
+def findings(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """What was found, one line per data set, from this run's numbers."""
+    return "\n".join(finding(results, verdicts, dataset) for dataset in results.plan["datasets"])
+
+
+def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
+    """A data set's errors, how many claims hold, which do not, and how many published numbers were met."""
+    rows = {row.variant: row for row in results.of(dataset)}
+    told = [short(rows[variant]) for variant in ("lattice", "vq", "vq_ema") if variant in rows]
+    parts = [f"**[{results.about[dataset]['title']}](#{dataset}).**"]
+    if told:
+        parts.append(f"Error (MSE on test): {'; '.join(told)}.")
+    here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
+    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS, OPEN)}
+    parts.append(
+        f"Of {len(here)} claims of the papers, {count[HOLDS]} hold here, {count[FAILS]} do not, "
+        f"and {count[OPEN]} cannot be judged."
+    )
+    failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
+    if failed:
+        parts.append(f"Not found here: {'; '.join(failed)}.")
+    checked = list(meetings(results, dataset))
+    if checked:
+        parts.append(
+            f"Of {len(checked)} published numbers, {sum(one.met == 'yes' for one in checked)} were [met](#met)."
+        )
+    return "- " + " ".join(parts)
+
+
+def short(row: Row) -> str:
+    error, rate = summary.of(row, "test_mse"), summary.of(row, "bits_per_latent")
+    places = summary.decimals([error.mean]) if error else 0
+    return f"{words.title(row.variant)} {summary.write(error, places)} at {summary.write(rate, 1)} bits per latent"
+
+
+def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """A line per claim, a column per data set."""
+    datasets = results.plan["datasets"]
+    by_number: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        by_number.setdefault(verdict.number, []).append(verdict)
+    lines = []
+    for number, found in by_number.items():
+        claim = found[0].claim
+        ours = " (ours)" if claim.get("origin") == "ours" else ""
+        marks = [MARKS[verdict.judged.verdict] for verdict in found]
+        lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *marks])
+    heads = ["", "claim", "where", *(results.about[name]["title"] for name in datasets)]
+    return table(heads, lines, left=len(heads))
+
+
+def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
+    """A line per claim of a paper and data set; a claim that was judged nowhere for one reason has one line."""
+    lines = []
+    for number, found in grouped(verdicts, paper).items():
+        reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in found}
+        alike = len(reasons) == 1 and found[0].judged.verdict == OPEN
+        for verdict in found[:1] if alike else found:
+            where = "all" if alike else f"[{results.about[verdict.dataset]['title']}](#{verdict.dataset})"
+            told = MARKS[verdict.judged.verdict] + (f": {verdict.judged.why}" if verdict.judged.why else "")
+            lines.append(
+                [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, told],
+            )
+    return table(["", "claim", "data set", "published", "measured", "verdict"], lines, left=6)
+
+
+def grouped(verdicts: Sequence[Verdict], paper: str) -> dict[str, list[Verdict]]:
+    found: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.paper == paper:
+            found.setdefault(verdict.number, []).append(verdict)
+    return found
+
+
+def rules(verdicts: Sequence[Verdict]) -> str:
+    """How each kind of test decides, and which claims it decides."""
+    kinds: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        numbers = kinds.setdefault(claims.rule(verdict.claim["test"]), [])
+        if verdict.number not in numbers:
+            numbers.append(verdict.number)
+    return "\n".join(f"- {', '.join(numbers)}: {rule}" for rule, numbers in kinds.items())
+
+
+class Meeting(NamedTuple):
+    """A published number beside the measured one."""
+
+    row: Row
+    name: str
+    published: float
+    measured: summary.Summary
+    places: int | None
+    reach: float
+
+    @property
+    def met(self) -> str:
+        return "yes" if abs(self.published - self.measured.mean) <= self.reach else "no"
+
+
+def meetings(results: Results, dataset: str) -> Iterator[Meeting]:
+    """Every published error and count of codes of a data set whose row was run."""
+    paper = results.papers["ll_vq_vae"]
+    published: Mapping[str, Any] = paper["results"].get(dataset, {"rows": {}})["rows"]
+    recount = paper["recount"].get(dataset, {})
+    for row in results.of(dataset):
+        numbers = published.get(row.variant, {})
+        kinds: list[tuple[str, str, float | None, int, int | None]] = [
+            ("MSE, test", "test_mse", numbers.get("mse"), paper["seeds"], None),
+            ("codes in use", "codes_in_use", numbers.get("codes"), paper["seeds"], 0),
+            ("codes in use, recounted", "codes_in_use", recount.get(row.variant), 1, 0),
+            ("parameters", "quantizer_parameters", numbers.get("parameters"), paper["seeds"], 0),
+        ]
+        for name, measure, number, seeds, places in kinds:
+            found = summary.of(row, measure)
+            if number is not None and found is not None:
+                yield Meeting(row, name, number, found, places, reach(number, seeds, found))
+
+
+def reach(published: float, seeds: int, measured: summary.Summary) -> float:
+    """How far a mean of `seeds` other seeds may lie from the measured one: half the 95 % prediction interval.
+
+    Half a unit of the last printed digit is added. One seed shows no spread: then that half unit is all.
+    """
+    _, _, printed = summary.plain(published).partition(".")
+    rounding = 0.5 * 10.0 ** -len(printed)
+    if measured.std is None:
+        return rounding
+    factor = float(stats.t.ppf(0.975, measured.n - 1))
+    return rounding + factor * measured.std * math.sqrt(1 / measured.n + 1 / seeds)
+
+
+def met_table(results: Results) -> str:
+    """Published numbers and whether they were met; empty where no data set of the plan has any."""
+    lines = []
+    for dataset in results.plan["datasets"]:
+        for one in meetings(results, dataset):
+            places = summary.decimals([one.measured.mean]) if one.places is None else one.places
+            ratio = f"{one.measured.mean / one.published:.2f}" if one.published else NONE
+            number = summary.write(one.measured, places)
+            far = f"{one.reach:,.{places}f}"
+            cells = [summary.plain(one.published), number, str(one.measured.n), ratio, far, one.met]
+            lines.append([results.about[dataset]["title"], link(one.row), one.name, *cells])
+    heads = [
+        "data set",
+        "model",
+        "number",
+        "published",
+        "measured",
+        "n",
+        "measured / published",
+        "may differ by",
+        "met",
+    ]
+    return table(heads, lines, left=3) if lines else ""

@@ -1,0 +1,214 @@
+"""Claims: every kind of test on made-up numbers that hold, fail and cannot be judged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.report import claims, read, summary, verdicts, words
+from pipeline.report.claims import FAILS, HOLDS, OPEN
+
+
+def row(variant: str, *, decay: float = 0.0, **measures: list[float]) -> read.Row:
+    """A row with so many seeds as each measure has numbers."""
+    count = len(next(iter(measures.values())))
+    seeds = [{"seed": seed, **{key: values[seed] for key, values in measures.items()}} for seed in range(count)]
+    settings = {"quantizer": {"name": "vq", "num_codes": 100}, "model": {"dim": 64}, "train": {"lr_decay": decay}}
+    return read.Row(f"dots-{variant}", "dots", variant, settings, {}, seeds, pd.DataFrame(), {})
+
+
+def decide(test: dict[str, Any], *rows: read.Row) -> str:
+    return claims.decide(test, {one.variant: one for one in rows}).verdict
+
+
+LOW, MID, HIGH = [1.0, 1.1, 0.9], [2.0, 2.1, 1.9], [3.0, 3.1, 2.9]
+MIXED = [0.5, 3.5, 2.1]
+
+
+def on(measure: str = "test_mse", **more: Any) -> dict[str, Any]:
+    return {"measure": measure, **more}
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(LOW, HOLDS), (HIGH, FAILS), (MIXED, OPEN), ([1.0], OPEN)])
+def test_difference(ours: list[float], verdict: str) -> None:
+    test = on(kind="difference", variant="a", against="b", side="below")
+    assert decide(test, row("a", test_mse=ours), row("b", test_mse=MID[: len(ours)])) == verdict
+
+
+def test_difference_by_hand() -> None:
+    """Differences −1, −2, −3: mean −2, deviation 1, t(2) = 4.302653, so ± 4.302653 / √3 = 2.484138."""
+    found = claims.interval([-1.0, -2.0, -3.0])
+    assert (found.mean, found.low, found.high) == pytest.approx((-2.0, -4.484138, 0.484138), abs=1e-6)
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(LOW, HOLDS), (HIGH, FAILS), ([1.2, 3.5, 0.5], OPEN)])
+def test_ratio(ours: list[float], verdict: str) -> None:
+    test = on("seconds", kind="ratio", variant="a", against="b", side="below", limit=0.9)
+    assert decide(test, row("a", seconds=ours), row("b", seconds=MID)) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [([2.02, 2.11, 1.92], HOLDS), (HIGH, FAILS), (MIXED, OPEN)])
+def test_same(ours: list[float], verdict: str) -> None:
+    test = on("seconds", kind="same", variant="a", against="b", tolerance=0.1)
+    assert decide(test, row("a", seconds=ours), row("b", seconds=MID)) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [([0.95, 0.99], HOLDS), ([0.1, 0.2], FAILS), ([0.1, 0.99], OPEN)])
+def test_threshold(ours: list[float], verdict: str) -> None:
+    test = on("utilization", kind="threshold", variant="a", side="above", limit=0.9)
+    assert decide(test, row("a", utilization=ours)) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [([64, 64], HOLDS), ([65, 32768], FAILS), ([64, 65], OPEN)])
+def test_equals(ours: list[float], verdict: str) -> None:
+    test = on("quantizer_parameters", kind="equals", variant="a", setting="model.dim")
+    assert decide(test, row("a", quantizer_parameters=ours)) == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [([34, 299], HOLDS), ([5, 400], FAILS), ([50, 400], OPEN)])
+def test_within(ours: list[float], verdict: str) -> None:
+    test = on("codes_in_use", kind="within", variant="a", setting="quantizer.num_codes", factor=3)
+    assert decide(test, row("a", codes_in_use=ours)) == verdict
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(LOW, HOLDS), (HIGH, FAILS), (MIXED, OPEN)])
+def test_chain(last: list[float], verdict: str) -> None:
+    test = on(kind="chain", variants=["a", "b", "c"])
+    rows = row("a", test_mse=HIGH), row("b", test_mse=MID), row("c", test_mse=last)
+    assert decide(test, *rows) == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "bits", "verdict"),
+    [
+        (LOW, LOW, HOLDS),
+        (LOW, MID, HOLDS),
+        (LOW, HIGH, OPEN),
+        (HIGH, HIGH, FAILS),
+        (HIGH, LOW, OPEN),
+        (MIXED, LOW, OPEN),
+    ],
+)
+def test_dominates(error: list[float], bits: list[float], verdict: str) -> None:
+    test = on(kind="dominates", rate="bits_per_latent", variant="a", against="b")
+    ours, theirs = row("a", test_mse=error, bits_per_latent=bits), row("b", test_mse=MID, bits_per_latent=MID)
+    assert decide(test, ours, theirs) == verdict
+
+
+CODEBOOKS = ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict"),
+    [((MID, LOW, HIGH), HOLDS), ((LOW, MID, HIGH), FAILS), ((HIGH, MID, LOW), FAILS), ((MIXED, LOW, HIGH), OPEN)],
+)
+def test_optimum(errors: tuple[list[float], ...], verdict: str) -> None:
+    rows = [row(name, test_mse=error) for name, error in zip(CODEBOOKS, errors, strict=True)]
+    assert decide(on(kind="optimum", variants=CODEBOOKS), *rows) == verdict
+
+
+@pytest.mark.parametrize(("losses", "verdict"), [((MID, HIGH), HOLDS), ((HIGH, MID), FAILS), ((MID, MIXED), OPEN)])
+def test_grows(losses: tuple[list[float], ...], verdict: str) -> None:
+    """The least error is that of b; what comes before it does not matter."""
+    test = on("quantization_loss", kind="grows", past="test_mse", variants=CODEBOOKS)
+    rows = [
+        row("a", test_mse=MID, quantization_loss=HIGH),
+        row("b", test_mse=LOW, quantization_loss=losses[0]),
+        row("c", test_mse=HIGH, quantization_loss=losses[1]),
+    ]
+    assert decide(test, *rows) == verdict
+
+
+def test_grows_past_the_end() -> None:
+    rows = [row(name, test_mse=e, quantization_loss=LOW) for name, e in zip(CODEBOOKS, (HIGH, MID, LOW), strict=True)]
+    found = claims.decide(
+        on("quantization_loss", kind="grows", past="test_mse", variants=CODEBOOKS), {one.variant: one for one in rows}
+    )
+    assert found.verdict == OPEN
+    assert "nothing is past it" in found.why
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(LOW, HOLDS), (HIGH, FAILS), (MIXED, OPEN)])
+def test_best(ours: list[float], verdict: str) -> None:
+    test = on(kind="best", variant="new", among=["a", "b"])
+    assert decide(test, row("new", test_mse=ours), row("a", test_mse=HIGH), row("b", test_mse=MID)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([row("a", test_mse=LOW)], "`b` is not in the grid"),
+        ([row("a", seconds=LOW), row("b", test_mse=LOW)], "`test_mse` is not recorded for `a`"),
+        ([row("a", test_mse=LOW), row("b", test_mse=MID, decay=1.0)], "different learning rates"),
+        ([row("a", test_mse=[1.0]), row("b", test_mse=[2.0])], "one seed"),
+    ],
+)
+def test_why_a_claim_cannot_be_judged(rows: list[read.Row], why: str) -> None:
+    test = on(kind="difference", variant="a", against="b", side="below")
+    found = claims.decide(test, {one.variant: one for one in rows})
+    assert found.verdict == OPEN
+    assert why in found.why
+
+
+def test_seeds_are_paired_by_their_number() -> None:
+    one, other = row("a", test_mse=[1.0, 2.0, 3.0]), row("b", test_mse=[30.0, 20.0, 10.0])
+    other.seeds.reverse()
+    assert claims.paired(one, other, "test_mse") == [(1.0, 30.0), (2.0, 20.0), (3.0, 10.0)]
+    del other.seeds[0]  # the one with seed 2
+    assert claims.paired(one, other, "test_mse") == [(1.0, 30.0), (2.0, 20.0)]
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8), st.floats(-10, 10))
+def test_an_interval_is_on_one_side_at_most_and_shifts_with_its_values(values: list[float], limit: float) -> None:
+    found = claims.interval(values)
+    assert found.low <= found.mean <= found.high
+    if found.side(limit) == "below":
+        assert np.mean(values) < limit
+    moved = claims.interval([value + 1e5 for value in values])
+    assert moved.side(limit) == "above"
+
+
+@pytest.mark.parametrize("paper", claims.PAPERS)
+def test_every_claim_of_the_papers_is_decidable(paper: str) -> None:
+    """Its kind exists, its measures have names, and made-up rows of all its variants give a verdict with numbers."""
+    for claim in read.read_papers()[paper]["claims"]:
+        test = claim["test"]
+        assert claim["claim"]
+        assert claim["source"]
+        assert test["measure"] in words.MEASURES
+        assert claims.rule(test).startswith("Holds if ")
+        names = {test[key] for key in ("variant", "against") if key in test}
+        names |= {name for key in ("variants", "among") for name in test.get(key, [])}
+        measures = {test[key]: [1.0, 2.0] for key in ("measure", "rate", "past") if key in test}
+        found = claims.decide(test, {name: row(name, **measures) for name in names})
+        assert found.measured != summary.NONE or "nothing is past it" in found.why, claim
+
+
+@pytest.mark.parametrize(
+    ("published", "values", "met"),
+    [
+        (0.013, [0.0131], "yes"),
+        (0.013, [0.0136], "no"),
+        (0.013, [0.0136, 0.0128, 0.0141], "yes"),
+        (17, [21, 22, 23], "no"),
+    ],
+)
+def test_published_numbers_are_met_within_the_spread_of_the_seeds(
+    published: float, values: list[float], met: str
+) -> None:
+    found = summary.summarize(values)
+    assert found is not None
+    meeting = verdicts.Meeting(row("a", x=values), "x", published, found, None, verdicts.reach(published, 3, found))
+    assert meeting.met == met
+
+
+def test_reach_by_hand() -> None:
+    """Deviation 1 of three seeds against three: 4.302653·√(1/3 + 1/3), and half of 0.1 for the rounding."""
+    found = summary.Summary(2.0, 1.0, 3)
+    assert verdicts.reach(2.5, 3, found) == pytest.approx(4.302653 * math.sqrt(2 / 3) + 0.05, abs=1e-6)
