@@ -1,6 +1,6 @@
 """Verb: bring a data set's files to data/raw/<dataset>/. `python -m pipeline.download <dataset>`
 
-    reports/settings/data/<dataset>.yaml, the mirror → data/raw/<dataset>.partial → data/raw/<dataset>
+reports/settings/data/<dataset>.yaml, the mirror → data/raw/<dataset>.partial → data/raw/<dataset>
 """
 
 from __future__ import annotations

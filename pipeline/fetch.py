@@ -1,6 +1,6 @@
 """Files from a URL or a mirror: resumed, retried, checked while they are written, renamed only when they are right.
 
-    source → <name>.partial (size and checksum counted on the way) → <name>
+source → <name>.partial (size and checksum counted on the way) → <name>
 """
 
 from __future__ import annotations
@@ -193,7 +193,9 @@ class _Transfer:
     def _say(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0.0
-        log.info("%s: %s after %d bytes (%s); again in %.0f s", self.dataset, self.file.name, self.furthest, error, wait)
+        log.info(
+            "%s: %s after %d bytes (%s); again in %.0f s", self.dataset, self.file.name, self.furthest, error, wait
+        )
 
     def _attempt(self) -> _Check:
         try:

@@ -68,7 +68,9 @@ class Dataset(abc.ABC):
         known = [file.name for file in self.files]
         for name in self.checksums:
             if name not in known:
-                raise Refused(f"datasets.{self.name}.checksums: there is no file {name!r}; there is {', '.join(known)}.")
+                raise Refused(
+                    f"datasets.{self.name}.checksums: there is no file {name!r}; there is {', '.join(known)}."
+                )
         return [
             dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None)
             if file.name in self.checksums

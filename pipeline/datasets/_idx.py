@@ -16,7 +16,12 @@ from pydantic import NonNegativeInt, PositiveInt
 from pipeline.datasets import Dataset
 from pipeline.stage import Refused
 
-NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+NAMES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
 
 
 class IdxDataset(Dataset):
@@ -42,17 +47,21 @@ class IdxDataset(Dataset):
         """Read, split and write; images stay in the order of the source within their split."""
         images, labels = self._pair(raw, *NAMES[:2])
         if self.val >= len(images):
-            raise Refused(f"datasets.{self.name}.val must be less than the {len(images)} training images, found {self.val}.")
+            raise Refused(
+                f"datasets.{self.name}.val must be less than the {len(images)} training images, found {self.val}."
+            )
         parts = split(len(images), self.val, self.split_seed)
         _save(folder, "train", images[parts[0]], labels[parts[0]])
         _save(folder, "val", images[parts[1]], labels[parts[1]])
         _save(folder, "test", *self._pair(raw, *NAMES[2:]))
         return {
-            "split": f"validation: the first {self.val} of RandomState({self.split_seed}).permutation over the training "
-            "images, in the source's order; test: the source's test set"
+            "split": f"validation: the first {self.val} of RandomState({self.split_seed}).permutation over the "
+            "training images, in the source's order; test: the source's test set"
         }
 
-    def _pair(self, raw: Path, images_name: str, labels_name: str) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n"]]:
+    def _pair(
+        self, raw: Path, images_name: str, labels_name: str
+    ) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, " n"]]:
         images, labels = read_idx(raw / images_name, self.name), read_idx(raw / labels_name, self.name)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
             raise Refused(
@@ -62,19 +71,19 @@ class IdxDataset(Dataset):
         return images, labels
 
 
-def split(count: int, val: int, seed: int) -> tuple[Int[np.ndarray, "t"], Int[np.ndarray, "v"]]:
+def split(count: int, val: int, seed: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:
     """Indices of train and of validation, each in ascending order: all of 0 … count - 1, each once."""
     # The legacy generator is the one whose numbers NumPy promises never to change.
     order = np.random.RandomState(seed).permutation(count)
     return np.sort(order[val:]), np.sort(order[:val])
 
 
-def _save(folder: Path, name: str, images: UInt8[np.ndarray, "n h w"], labels: UInt8[np.ndarray, "n"]) -> None:
+def _save(folder: Path, name: str, images: UInt8[np.ndarray, "n h w"], labels: UInt8[np.ndarray, " n"]) -> None:
     np.save(folder / f"{name}.npy", images[..., None])
     np.save(folder / f"{name}_labels.npy", labels.astype(np.int64))
 
 
-def read_idx(path: Path, dataset: str) -> UInt8[np.ndarray, "..."]:
+def read_idx(path: Path, dataset: str) -> UInt8[np.ndarray, "*shape"]:
     """The array of a gzipped idx file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist/).
 
     Raises:

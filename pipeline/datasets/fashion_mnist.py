@@ -23,8 +23,8 @@ class FashionMnist(IdxDataset):
         title="Fashion-MNIST",
         url="https://github.com/zalandoresearch/fashion-mnist",
         licence="MIT",
-        cite="Xiao, Rasul, Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms, "
-        "arXiv:1708.07747, 2017",
+        cite="Xiao, Rasul, Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
+        "algorithms, arXiv:1708.07747, 2017",
     )
     files = (
         _file("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
