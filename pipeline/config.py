@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline import datasets, quantizers
 from pipeline.registry import Section, settings_of
@@ -36,6 +38,12 @@ class Model(Section):
     output_activation: bool
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("be auto, cpu, cuda or cuda:<number>")
+    return name
+
+
 class Train(Section):
     """One training; see `pipeline.train`."""
 
@@ -46,7 +54,7 @@ class Train(Section):
     idle_gradients: bool
     max_images: PositiveInt | None
     flip: bool
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "tf32", "bfloat16"]
 
 
@@ -132,11 +140,18 @@ class Layered:
             return f"{key} is unknown{_meant(name, schema.model_fields)}; {who} takes {', '.join(schema.model_fields)}."
         if first["type"] == "missing":
             return f"{name} is missing; {who} takes {', '.join(schema.model_fields)}."
-        same = [e["msg"] for e in error.errors() if e["loc"][0] == name]  # one message for each type of a union
-        should = " or ".join(dict.fromkeys(message.replace("Input should be ", "") for message in same))
-        value = self.values[name]
+        same = [e for e in error.errors() if e["loc"][0] == name]  # one for each type that the value might have had
+        should = " or ".join(dict.fromkeys(map(_should, same))).replace(" or be ", " or ")
+        index = f"[{first['loc'][1]}]" if first["type"] != "too_short" and isinstance(self.values[name], list) else ""
+        value = first["input"] if index else self.values[name]
         hint = f" (write [{value}])" if isinstance(value, str) and "valid list" in should else ""
-        return f"{key} is {value!r}, but should be {should}{hint}."
+        return f"{key}{index} is {value!r}, but should {should}{hint}."
+
+
+def _should(error: ErrorDetails) -> str:
+    if error["type"] == "too_short":
+        return f"have at least {error['ctx']['min_length']} item"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should ")
 
 
 def _meant(word: str, words: Any) -> str:
@@ -260,7 +275,8 @@ def rows(params: Mapping[str, Any], path: Path = PARAMS) -> list[Row]:
     """
     check_places(params, path)
     wanted = grid(params, path)
-    evaluate(params, path)
+    for section, schema in SCHEMAS.items():  # the defaults themselves, which a data set might hide
+        layered(params, section, [], path).checked(schema, section)
     if not isinstance(params["data"].get("mirror"), str | None):
         raise Refused(f"{path}: data.mirror is {params['data']['mirror']!r}, but should be a folder, a URL or null.")
     for name in dict.fromkeys([*wanted.datasets, *params["datasets"]]):

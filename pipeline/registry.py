@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -46,6 +47,7 @@ def find(package: ModuleType, base: type[Base], name: str) -> type[Base]:
     return found[0]
 
 
+@functools.cache
 def settings_of(cls: type) -> type[Section]:
     """The settings a class takes, as a checked section: its constructor's keyword-only arguments and their types."""
     hints = get_type_hints(cls.__init__, include_extras=True)  # type: ignore[misc]

@@ -56,6 +56,7 @@ def write_about(root: Path, dataset: str) -> None:
         "counts": {"train": 8000, "val": 1000, "test": 1000},
     }
     files.write_yaml(root / f"data/prepared/{dataset}/about.yaml", about)
+    np.save(root / f"data/prepared/{dataset}/test.npy", smooth(24, SHAPES.get(dataset, (8, 8, 1))))
 
 
 def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
@@ -80,8 +81,8 @@ def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) ->
         "seeds": [measures(seed, quantizer, error, codes) for seed in seeds],
     }
     files.write_json(root / f"reports/runs/{name}.json", run)
-    write_history(root / f"reports/history/{name}.csv", seeds, error, constant)
-    write_pictures(root / f"reports/runs/{name}.npz", dataset, len(seeds), error, codes)
+    write_history(root / f"reports/history/{name}.csv", variant, seeds, error, constant)
+    write_pictures(root / f"reports/runs/{name}.npz", dataset, quantizer, len(seeds), error, codes)
 
 
 ENVIRONMENT = {
@@ -112,6 +113,9 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "bits_per_pixel": math.log2(codes / 2 * wobble) / 4,
         "dead_codes": None if lattice else 512 - codes - seed,
         "active_dimensions": 5 + seed if lattice else None,
+        "codes_moving": codes * 10 if quantizer == "vq_ema" else codes - 2,
+        "codes_in_initial_box": 400 if quantizer == "vq" else None,
+        "spacing_off_ramp": 0.002 + 0.001 * seed if lattice else None,
         "quantizer_parameters": 64 if lattice else 512 * 64,
         "seconds_per_epoch": 12.5 * wobble,
         "seconds": 62.5 * wobble,
@@ -119,13 +123,15 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
     }
 
 
-def write_history(path: Path, seeds: tuple[int, ...], error: float, constant: bool) -> None:
+def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float, constant: bool) -> None:
     lines = []
     for seed in seeds:
         for epoch in range(1, EPOCHS + 1):
             fall = 1 + (2 / epoch if constant else 0.6 if epoch == 1 else 0) + 0.03 * seed
+            spacing = {"spacing_mean": 5 + 0.01 * seed + (0 if variant == "lattice_frozen" else 0.2 * fall)}
             lines.append(
                 {
+                    **(spacing if variant.startswith("lattice") else {}),
                     "seed": seed,
                     "epoch": epoch,
                     "lr": 0.001 if constant or epoch == 1 else 0.0,
@@ -139,17 +145,32 @@ def write_history(path: Path, seeds: tuple[int, ...], error: float, constant: bo
     pd.DataFrame(lines).to_csv(path, index=False)
 
 
-def write_pictures(path: Path, dataset: str, seeds: int, error: float, codes: int) -> None:
+def write_pictures(path: Path, dataset: str, quantizer: str, seeds: int, error: float, codes: int) -> None:
     """Smooth images; reconstructions with noise of the row's error; use of the codes after Zipf's law."""
     rng = np.random.default_rng(0)
-    height, width, channels = SHAPES.get(dataset, (8, 8, 1))
-    y, x = np.mgrid[0:height, 0:width]
-    waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(8) for c in range(channels)]
-    originals = (np.stack(waves).reshape(8, channels, height, width).transpose(0, 2, 3, 1) * 60 + 128).astype(np.uint8)
+    originals = smooth(8, SHAPES.get(dataset, (8, 8, 1)))
     noise = rng.normal(0, 255 * error**0.5, (seeds, *originals.shape))
     reconstructions = np.clip(originals + noise, 0, 255).astype(np.uint8)
     usage = np.zeros((seeds, 4096), dtype=np.int64)
     kept = min(codes, 4096)
     usage[:, :kept] = np.maximum(1, 200_000 / np.arange(1, kept + 1) ** (0.5 + 20 * error))
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, originals=originals, reconstructions=reconstructions, usage=usage)
+    batches = 2 ** np.arange(7)
+    counts = codes * (batches if quantizer == "vq_ema" else 1 - 0.5**batches)
+    np.savez_compressed(
+        path,
+        originals=originals,
+        reconstructions=reconstructions,
+        usage=usage,
+        moving_batches=batches,
+        moving_codes=np.tile(counts.astype(np.int64), (seeds, 1)),
+    )
+
+
+def smooth(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Images of waves, uint8 (count, H, W, C)."""
+    height, width, channels = shape
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(count) for c in range(channels)]
+    stacked = np.stack(waves).reshape(count, channels, height, width).transpose(0, 2, 3, 1)
+    return (stacked * 60 + 128).astype(np.uint8)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import image
 
 from pipeline import files
-from pipeline.report import figures, read, summary, tables
+from pipeline.report import drawing, figures, rates, read, summary, tables
 from pipeline.report.__main__ import main
 from pipeline.stage import Refused
 
@@ -156,9 +156,25 @@ def test_a_strip_enlarges_pixels_as_they_are() -> None:
     assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
 
 
+def test_jpeg_by_hand() -> None:
+    """One colour has no error but the rounding of its levels; errors fall and bits rise with quality."""
+    grey = np.full((5, 16, 16, 1), 200, dtype=np.uint8)
+    assert all(one.mse < (3 / 255) ** 2 for one in rates.jpeg(grey, [50, 95]))
+    noise = np.random.default_rng(0).integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
+    points = rates.jpeg(noise, [5, 50, 95])
+    assert [one.quality for one in points] == [5, 50, 95]
+    assert points[0].mse > points[1].mse > points[2].mse
+    assert points[0].bits_per_pixel < points[1].bits_per_pixel < points[2].bits_per_pixel
+
+
+def test_jpeg_puts_every_image_back_in_its_place() -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 30, 3), dtype=np.uint8) * 40
+    assert rates.jpeg(images, [95])[0].mse < 1e-4
+
+
 def test_a_quantizer_has_one_colour(made: Path) -> None:
     rows = read.read_results(made).of("photos")
-    looks = figures.looks(rows)
+    looks = drawing.looks(rows)
     colours = {row.quantizer: looks[row.name]["color"] for row in rows}
     assert all(looks[row.name]["color"] == colours[row.quantizer] for row in rows)
     assert len(set(colours.values())) == len(colours)

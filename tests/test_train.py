@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +103,25 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     train.train_row(row, settings)
     assert again == [(1, 2), (1, 3)]
     assert same(whole, outputs(row))
+
+
+def test_a_process_killed_outright_loses_nothing_finished(project: Project) -> None:
+    """SIGKILL while it trains; the same command then gives what an undisturbed training gives."""
+    settings = project("vq_ema_corrected", epochs=60)
+    command = [sys.executable, "-m", "pipeline.train", "photos-vq_ema_corrected"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not list(Path(".checkpoints").glob("*/seed-0.pt")):
+        assert process.poll() is None, "it ended before its first epoch was kept"
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not Path("models").exists()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "going on after epoch" in done.stderr
+    resumed = outputs("photos-vq_ema_corrected")
+    train.train_row("photos-vq_ema_corrected", settings)
+    assert same(resumed, outputs("photos-vq_ema_corrected"))
 
 
 def test_other_settings_do_not_take_up_an_unfinished_training(project: Project) -> None:

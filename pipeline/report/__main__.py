@@ -19,9 +19,9 @@ def main(root: Path = Path()) -> None:
     results = read_results(root)
     reports = root / "reports"
     with files.replacing(reports / "figures") as folder:
-        alts = figures.draw_all(results, folder)
+        pictures = figures.draw_all(results, folder)
     files.write_json(reports / "metrics.json", summary.metrics(results))
-    files.write_text(reports / "report.md", page(results, alts))
+    files.write_text(reports / "report.md", page(results, pictures))
     stage.log.info("%d rows reported in %s", len(results.rows), reports / "report.md")
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from pipeline.report import claims, tables, verdicts, words
+from collections.abc import Mapping
+
+from pipeline.report import audit, claims, papers, tables, verdicts, words
+from pipeline.report.drawing import Picture
 from pipeline.report.read import Results
 
 
-def page(results: Results, alts: dict[str, str]) -> str:
-    """The whole report. `alts` names the figures (file name without ending → alternative text)."""
+def page(results: Results, pictures: Mapping[str, Picture]) -> str:
+    """The whole report; `pictures` are the figures by name."""
     judged = claims.judge(results)
     parts = ["# Vector quantization in autoencoders: what was measured", opening(results)]
     parts += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
     parts += [prose(GLANCE), "## How these numbers were made", tables.provenance(results), prose(HOW)]
     parts += ["## The rows of every table", tables.meanings(results)]
     for dataset in results.plan["datasets"]:
-        parts += dataset_section(results, dataset, alts)
+        parts += dataset_section(results, dataset, pictures)
     parts += verdicts_section(results, judged)
-    parts += ["## Words", glossary(), tables.targets(results)]
+    parts += audit.section(results, pictures)
+    parts += papers.section(results, pictures)
+    parts += ["## Words", glossary(), "## Figures", index(pictures), tables.targets(results)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,7 +71,7 @@ for a mean of as many seeds as the paper's, widened by half a unit of its last p
 seeds make this wide, one seed leaves only the rounding. Times are not compared: the hardware differs."""
 
 
-def dataset_section(results: Results, dataset: str, alts: dict[str, str]) -> list[str]:
+def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> list[str]:
     """What a data set is, its tables and its figures."""
     parts = [f'<a id="{dataset}"></a>\n\n## {results.about[dataset]["title"]}', description(results, dataset)]
     parts += ["### In the form of the paper's tables", *table_notes(results, dataset)]
@@ -76,29 +81,18 @@ def dataset_section(results: Results, dataset: str, alts: dict[str, str]) -> lis
     parts += ["### Further measures", prose(FURTHER_NOTE)]
     for group in found:
         parts += [f"**{group.title}.**", tables.further(group)]
-    for kind, (heading, caption) in FIGURES.items():
-        name = f"{dataset}-{kind}"
-        parts += [f"### {heading}", f"![{alts[name]}](figures/{name}.png)"]
-        parts.append(prose(f"{caption} ([SVG](figures/{name}.svg))"))
+    for kind, heading in FIGURES.items():
+        if f"{dataset}-{kind}" in pictures:
+            parts += [f"### {heading}", pictures[f"{dataset}-{kind}"].markdown()]
     return parts
 
 
 FIGURES = {
-    "reconstructions": (
-        "Reconstructions",
-        """Test images and what each model makes of them (first seed); the same images for all, pixels enlarged as they
-        are.""",
-    ),
-    "curves": (
-        "Training curves",
-        """Mean over the seeds; the band runs from the smallest to the largest seed. Training error is the mean over the
-        epoch's batches while the weights move, validation error is taken at its end.""",
-    ),
-    "usage": (
-        "Use of the codes",
-        """How often each code was used on the test split, most used first (at most 4,096 codes); one line per seed.
-        A line that ends early is a collapse to few codes, a level line an even use.""",
-    ),
+    "rate": "Error against rate",
+    "reconstructions": "Reconstructions",
+    "curves": "Training curves",
+    "usage": "Use of the codes",
+    "codebooks": "Number of codes against their dimension",
 }
 
 FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
@@ -135,3 +129,9 @@ def table_notes(results: Results, dataset: str) -> list[str]:
 
 def glossary() -> str:
     return "\n".join(f"- **{term}**: {meaning}." for term, meaning in words.GLOSSARY.items())
+
+
+def index(pictures: Mapping[str, Picture]) -> str:
+    """Every figure with its two files."""
+    lines = [f"- {one.title}: [PNG](figures/{name}.png), [SVG](figures/{name}.svg)" for name, one in pictures.items()]
+    return "\n".join(lines)

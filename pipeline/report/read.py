@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline import files
 from pipeline.stage import Refused
 
+PREPARED = Path("data/prepared")
 PAPERS = Path(__file__).parent.parent / "papers"
 
 
@@ -56,6 +57,7 @@ class Results:
     rows: dict[str, Row]
     about: dict[str, dict[str, Any]]
     papers: dict[str, dict[str, Any]]
+    prepared: Path
 
     def of(self, dataset: str) -> list[Row]:
         """The rows of a data set in the order of the plan."""
@@ -71,7 +73,7 @@ def read_results(root: Path) -> Results:
     plan = files.read_yaml(present(root / "reports/settings/plan.yaml", "dvc repro plan"))
     rows = {name: read_row(root, name) for name in plan["rows"]}
     about = {name: read_about(root, name) for name in plan["datasets"]}
-    return Results(plan, rows, about, read_papers())
+    return Results(plan, rows, about, read_papers(), root / PREPARED)
 
 
 def read_row(root: Path, name: str) -> Row:
@@ -122,7 +124,7 @@ def difference(made: Any, now: Any, key: str = "") -> tuple[str, Any, Any]:
 
 
 def read_about(root: Path, dataset: str) -> dict[str, Any]:
-    path = root / f"data/prepared/{dataset}/about.yaml"
+    path = root / PREPARED / dataset / "about.yaml"
     about: dict[str, Any] = files.read_yaml(present(path, f"dvc repro preprocess@{dataset}"))
     return about
 

@@ -1,0 +1,127 @@
+"""What all figures share: style, colours, axes, and files: PNG for the markdown, SVG beside it.
+
+A quantizer has one colour everywhere (told apart also by colour-blind readers, after Okabe and Ito 2008); variants of
+the same quantizer differ in line style and marker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from pipeline.report import words
+from pipeline.report.read import Row
+
+mpl.use("Agg")
+
+COLOURS = {
+    "vq": "#D55E00",
+    "vq_ema": "#009E73",
+    "lattice": "#0072B2",
+    "adaptive": "#CC79A7",
+    "fsq": "#E69F00",
+    "lfq": "#56B4E9",
+    "simvq": "#999933",
+    "rotation": "#882255",
+    "gumbel": "#000000",
+}
+LINES = ["-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+WIDTH = 9.0  # inches; at 100 dots per inch the width of a page on GitHub
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 150,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.hashsalt": "report",  # the same figure gives the same file
+    "svg.fonttype": "none",
+    "savefig.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that stands in the figures folder.
+
+    Attributes:
+        name: its file, without the ending.
+        alt: what it shows, for those who do not see it.
+        caption: what to look for, and how it was made.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+
+    def markdown(self) -> str:
+        """The figure with its caption below, relative to the reports folder."""
+        caption = " ".join(self.caption.split())
+        return f"![{self.alt}](figures/{self.name}.png)\n\n{caption} ([SVG](figures/{self.name}.svg))"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `path`.png and `path`.svg; the layout is worked out once, for it takes longer than the drawing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    figure.savefig(path.with_suffix(".png"), dpi="figure")
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    plt.close(figure)
+
+
+def colour(row: Row) -> str:
+    return COLOURS.get(row.quantizer, "#666666")
+
+
+def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Row name → colour of its quantizer, and a line style and marker of its own among rows of that quantizer."""
+    seen: dict[str, int] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        place = seen.setdefault(row.quantizer, 0)
+        found[row.name] = {
+            "color": colour(row),
+            "linestyle": LINES[place % len(LINES)],
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        seen[row.quantizer] += 1
+    return found
+
+
+def scale_errors(axes: Axes) -> None:
+    """A log axis of errors, where they span more than a factor of three; else a linear one."""
+    low, high = axes.dataLim.intervaly
+    if low > 0 and high / low > 3:
+        axes.set_yscale("log")
+        plain(axes.yaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
+
+
+def plain(axis: Axis, steps: tuple[float, ...]) -> None:
+    """Plain numbers at `steps` times the powers of ten of a log axis."""
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any]) -> None:
+    """A column of the history per epoch: the mean of the seeds, and a band from the smallest to the largest."""
+    epochs = row.history.groupby("epoch")[column]
+    mean = epochs.mean()
+    axes.plot(mean.index, mean, label=words.title(row.variant), markersize=4, **look)
+    axes.fill_between(mean.index, epochs.min(), epochs.max(), color=colour(row), alpha=0.15, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

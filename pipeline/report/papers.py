@@ -1,0 +1,141 @@
+"""All tables and figures of both papers in the papers' order and form, published beside measured.
+
+What was run here stands in its data set's section; what was not shows its published numbers and the command to run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.report import codebooks, summary, words
+from pipeline.report.drawing import Picture
+from pipeline.report.read import Results, Row
+from pipeline.report.summary import NONE
+from pipeline.report.tables import table
+
+
+def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
+    """Both papers, table by table."""
+    first, second = results.papers["ll_vq_vae"], results.papers["balance"]
+    parts = ["## The papers' tables and figures", f"### {first['short']}"]
+    parts += ["**Table 1:** lattice against vector quantization.", table_1(results)]
+    parts += ["**Figure 2:** quantization on a lattice.", pictures["lattice-2d"].markdown()]
+    for dataset in first["results"]:
+        parts += comparison(results, dataset)
+    parts += ["**Table 3:** how the lattice begins, and how dense it is asked to be.", table_3(results)]
+    parts += [f"**{name}:** {one['shows']}. {shown(results, one['dataset'])}" for name, one in first["figures"].items()]
+    return [*parts, f"### {second['short']}", *balance(results)]
+
+
+def run_command(dataset: str, variants: Sequence[str] = ()) -> str:
+    """How to run a data set that was not run."""
+    chosen = f" -S 'grid.variants=[{','.join(variants)}]'" if variants else ""
+    return f"`dvc exp run -S 'grid.datasets=[{dataset}]'{chosen}`"
+
+
+def shown(results: Results, dataset: str) -> str:
+    if dataset in results.plan["datasets"]:
+        return f"See [{results.about[dataset]['title']}](#{dataset}), Reconstructions."
+    return f"Not run; {run_command(dataset)} draws it."
+
+
+def rows_of(results: Results, dataset: str) -> dict[str, Row]:
+    return {row.variant: row for row in results.of(dataset)}
+
+
+def number(row: Row | None, measure: str) -> str:
+    """A measured cell: mean ± deviation (n), or a dash."""
+    found = summary.of(row, measure) if row else None
+    if found is None:
+        return NONE
+    kind = words.MEASURES[measure]
+    places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
+    return f"{summary.write(found, places, kind.scale)} (n = {found.n})"
+
+
+def table_1(results: Results) -> str:
+    """The paper's Table 1: words; below them what was measured on each data set."""
+    heads = ["quantization", "", "layer size", "quantization complexity", "aversion to codebook collapse"]
+    lines = []
+    for name, one in results.papers["ll_vq_vae"]["table_1"].items():
+        lines.append([name, "published", one["layer_size"], one["complexity"], one["aversion"]])
+        for dataset in results.plan["datasets"]:
+            row = rows_of(results, dataset).get(one["variant"])
+            cells = [
+                f"{number(row, 'quantizer_parameters')} parameters",
+                f"{number(row, 'seconds')} s of training",
+                f"{number(row, 'utilization')} % utilization",
+            ]
+            lines.append([name, results.about[dataset]["title"], *(cells if row else [NONE] * 3)])
+    return table(heads, lines, left=5)
+
+
+def comparison(results: Results, dataset: str) -> list[str]:
+    """The paper's Table 2, 4 or 5: a pointer where it was run, else its published numbers."""
+    paper = results.papers["ll_vq_vae"]
+    published = paper["results"][dataset]
+    heading = f"**{published['source']}:** {published['title']}."
+    if dataset in results.plan["datasets"]:
+        return [f"{heading} Published beside measured: see [{results.about[dataset]['title']}](#{dataset})."]
+    keys = {
+        "parameters": "parameters",
+        "recon. error": "mse",
+        "embeddings": "codes",
+        f"duration, {published['duration_unit']}": "duration",
+    }
+    lines = [
+        [paper["models"][variant], *(summary.plain(numbers.get(key)) for key in keys.values())]
+        for variant, numbers in published["rows"].items()
+    ]
+    return [f"{heading} Published only; {run_command(dataset)} measures it.", table(["model", *keys], lines)]
+
+
+def table_3(results: Results) -> str:
+    """The paper's Table 3 (FFHQ-1024); beside it the same three lattices on every data set that was run."""
+    paper = results.papers["ll_vq_vae"]
+    published = paper["results"]["ffhq"]["rows"]
+    datasets = results.plan["datasets"]
+    heads = ["init range", "γ", "target K", "error, FFHQ published", "codes, FFHQ published"]
+    heads += [f"{name}, {results.about[dataset]['title']}" for dataset in datasets for name in ("MSE test", "codes")]
+    lines = []
+    for variant, one in paper["table_3"].items():
+        told = published.get(variant, {})
+        cells = [
+            number(rows_of(results, dataset).get(variant), measure)
+            for dataset in datasets
+            for measure in ("test_mse", "codes_in_use")
+        ]
+        printed = [summary.plain(told.get("mse")), summary.plain(told.get("codes"))]
+        lines.append([one["range"], str(one["gamma"]), one["target"], *printed, *cells])
+    return table(heads, lines)
+
+
+def balance(results: Results) -> list[str]:
+    """The second paper's main table and figures, as far as they were run; its own numbers are not available."""
+    paper: dict[str, Any] = results.papers["balance"]
+    parts = ["Its published numbers are not available here, so that nothing can stand beside the measured ones."]
+    if any(row.variant in paper["models"] for row in results.rows.values()):
+        parts += [
+            "**Main table:** reconstruction error (MSE on test) per codebook and data set.",
+            balance_table(results),
+        ]
+    ran = [name for name in results.plan["datasets"] if len(codebooks.family(results, name)[0]) > 1]
+    names = "**Main table and figures:** reconstruction error, quantization loss, gradient gap and selection"
+    if ran:
+        links = ", ".join(f"[{results.about[name]['title']}](#{name})" for name in ran)
+        parts.append(f"{names}: see {links}.")
+    else:
+        parts.append(f"{names}: not run; {run_command('mnist', list(paper['models']))} measures and draws them.")
+    return parts
+
+
+def balance_table(results: Results) -> str:
+    """A line per codebook, a column per data set of the paper and of this run."""
+    paper = results.papers["balance"]
+    titles = {**paper["datasets"], **{name: results.about[name]["title"] for name in results.plan["datasets"]}}
+    lines = []
+    for variant, name in paper["models"].items():
+        rows = [rows_of(results, dataset).get(variant) for dataset in titles]
+        lines.append([name, *(number(row, "test_mse") if row else "not run" for row in rows)])
+    return table(["[N, D]", *titles.values()], lines)

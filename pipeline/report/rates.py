@@ -1,0 +1,153 @@
+"""Error against rate: every row of a data set in one figure, with JPEG as a familiar landmark."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.report import summary, words
+from pipeline.report.drawing import WIDTH, Picture, looks, plain
+from pipeline.report.read import Results, Row
+
+QUALITIES = (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 90, 95)
+LANDMARK_IMAGES = 1000
+BLOCK = 16  # JPEG codes colour in squares of 16 pixels
+
+
+class Point(NamedTuple):
+    """What JPEG makes at one quality."""
+
+    quality: int
+    bits_per_pixel: float
+    mse: float
+
+
+def jpeg(images: UInt8[np.ndarray, "n h w c"], qualities: Sequence[int] = QUALITIES) -> list[Point]:
+    """Rate and error of JPEG on images that lie side by side in one file, so that they share its header.
+
+    Each image is extended to whole blocks by repeating its last line and column, so that none touches another's blocks;
+    bits count for the pixels of the images alone. Errors are on pixels in [0, 1].
+    """
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    pad = [(0, -count % columns), (0, -height % BLOCK), (0, -width % BLOCK), (0, 0)]
+    padded = np.pad(images, pad, mode="edge")
+    lines, high, wide = len(padded) // columns, padded.shape[1], padded.shape[2]
+    mosaic = (
+        padded.reshape(lines, columns, high, wide, channels).swapaxes(1, 2).reshape(lines * high, columns * wide, -1)
+    )
+    points = []
+    for quality in qualities:
+        size, back = through_jpeg(mosaic, quality)
+        tiles = back.reshape(lines, high, columns, wide, channels).swapaxes(1, 2).reshape(-1, high, wide, channels)
+        error = (tiles[:count, :height, :width].astype(np.float64) - images) / 255
+        points.append(Point(quality, 8 * size / (count * height * width), float(np.mean(error**2))))
+    return points
+
+
+def through_jpeg(mosaic: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
+    """Bytes of the file, and the picture read back from it."""
+    file = io.BytesIO()
+    picture = Image.fromarray(mosaic[..., 0] if mosaic.shape[-1] == 1 else mosaic)
+    picture.save(file, "JPEG", quality=quality, optimize=True)
+    return file.tell(), np.asarray(Image.open(file)).reshape(mosaic.shape)
+
+
+def landmark(results: Results, dataset: str) -> list[Point]:
+    """JPEG on the first test images; nothing where the data set is not kept as one array."""
+    path = results.prepared / dataset / "test.npy"
+    if not path.is_file() or results.about[dataset]["shape"][-1] not in (1, 3):
+        return []
+    return jpeg(np.asarray(np.load(path, mmap_mode="r")[:LANDMARK_IMAGES]))
+
+
+def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+    """One figure: error against bits per pixel, and against bits per latent on the upper edge."""
+    rows = [row for row in results.of(dataset) if row.values("bits_per_pixel")]
+    if not rows:
+        return
+    figure, axes = plt.subplots(figsize=(WIDTH, 5), layout="constrained")
+    points = landmark(results, dataset)
+    look = looks(rows)
+    for row in rows:
+        point(axes, row, look[row.name])
+    if points:
+        draw_landmark(axes, points, rows)
+    axes.set(xscale="log", yscale="log", xlabel="rate, bits per pixel", ylabel="MSE on test")
+    plain(axes.xaxis, (1.0, 2.0, 5.0))
+    plain(axes.yaxis, (1.0, 2.0, 5.0))
+    upper_edge(axes, rows)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    title = results.about[dataset]["title"]
+    yield figure, Picture(f"{dataset}-rate", f"{title}: error against rate", alt(title, rows), caption(points))
+
+
+def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
+    """A row with its standard deviations; hollow where the learning rate is constant."""
+    rate, error = summary.of(row, "bits_per_pixel"), summary.of(row, "test_mse")
+    if rate is None or error is None or rate.mean <= 0:  # one code alone carries no bits and has no place on a log axis
+        return
+    filled = {} if row.rate_decays else {"markerfacecolor": "white"}
+    axes.errorbar(
+        rate.mean,
+        error.mean,
+        xerr=rate.std,
+        yerr=error.std,
+        label=words.title(row.variant),
+        capsize=2,
+        markersize=7,
+        **{**look, "linestyle": "", **filled},  # type: ignore[arg-type]
+    )
+
+
+def draw_landmark(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
+    """JPEG as a line, as far as the rows' rates reach and a little further."""
+    rates = [value for row in rows for value in row.values("bits_per_pixel") if value > 0]
+    near = [one for one in points if one.bits_per_pixel <= 3 * max(rates, default=math.inf)] or list(points[:1])
+    axes.plot(
+        [one.bits_per_pixel for one in near], [one.mse for one in near], color="#888888", marker=".", label="JPEG"
+    )
+    for one in near[:: max(1, len(near) // 5)]:
+        place = (one.bits_per_pixel, one.mse)
+        axes.annotate(f"q {one.quality}", place, xytext=(4, 4), textcoords="offset points", color="#666666", fontsize=8)
+
+
+def upper_edge(axes: Axes, rows: Sequence[Row]) -> None:
+    """Bits per latent on the upper edge, where all rows have as many latents per pixel."""
+    ratios = [
+        a / b
+        for row in rows
+        for a, b in zip(row.values("bits_per_latent"), row.values("bits_per_pixel"), strict=True)
+        if b
+    ]
+    if not ratios or max(ratios) / min(ratios) > 1.001:
+        return
+    ratio = ratios[0]
+    edge = axes.secondary_xaxis("top", functions=(lambda x: np.asarray(x) * ratio, lambda x: np.asarray(x) / ratio))
+    edge.set_xlabel("bits per latent")
+    plain(edge.xaxis, (1.0, 2.0, 5.0))
+
+
+def alt(title: str, rows: Sequence[Row]) -> str:
+    names = "; ".join(words.title(row.variant) for row in rows)
+    return f"Mean squared error on the test split of {title} against bits per pixel, log axes, for {names}, and JPEG."
+
+
+def caption(points: Sequence[Point]) -> str:
+    text = """Lower left is better. The rate is the empirical entropy of the codes on the test split: what an ideal
+    coder that knows their frequencies would need. Filled markers: the learning rate falls as published; hollow: it is
+    constant. Bars: standard deviation over the seeds. Where nearly every latent has a code of its own, as in a dense
+    lattice, the entropy only counts the latents and the true rate is higher."""
+    if not points:
+        return text
+    return f"""{text} JPEG, at qualities q, codes the first test images side by side in one file, its header included;
+    it is a landmark from another world: nothing was trained for it."""

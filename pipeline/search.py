@@ -1,0 +1,236 @@
+"""The nearest code, exactly, without ever holding the matrix of N×K distances.
+
+    D = 1         sort the codes, bisect                                     (any device)
+    D = 2 … 4     a k-d tree in float64, near-ties decided again             (CPU, many vectors and codes)
+    otherwise     products in float32, a chunk at a time, near-ties decided again in float64   (any device)
+
+The usual formula |x|² + |c|² - 2x·c in float32 subtracts large numbers to find a small one and picks a wrong code
+where codes lie close together. Here it only nominates: every code that its rounding error could hide is measured again
+as the sum of squared differences in float64, and the smallest index wins a tie.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+CHUNK_CPU = 2**18  # scores held at once: 1 MiB, which a core's cache holds
+CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
+PAIRS = 2**19  # numbers held at once in float64 while deciding near-ties: 4 MiB
+CROWDED = 16  # candidates per vector from which on it pays to look for identical codes
+TREE_DIMENSIONS = 4  # above it a k-d tree visits most of its leaves
+TREE_WORTH = 2**20  # scores below which building a tree costs more than it saves
+TREE_MARGIN = 1e-12  # relative; a k-d tree's own rounding stays below 1e-14
+SAFE_EXPONENT = 30  # values between 2⁻³⁰ and 2³⁰ have squares and sums of squares in float32's range
+
+
+def nearest(vectors: Float[Tensor, "n d"], codebook: Float[Tensor, "k d"]) -> Int[Tensor, " n"]:
+    """The index of the code nearest to each vector, the smallest one where several are equally near.
+
+    Nearest as the sum of squared differences in float64 decides, whatever the inputs' floating type, autocast,
+    `torch.compile` or the matmul precision in force. No gradient flows. Besides the inputs it holds less than 64 MB at
+    N·D = 12,544·128 and K·D = 65,536.
+
+    Args:
+        vectors: (N, D), finite; N may be 0.
+        codebook: (K, D), finite, on the same device; K at least 1.
+
+    Returns:
+        (N,) int64, on the inputs' device.
+
+    Raises:
+        ValueError: shapes that do not fit, an empty codebook, or a value that is NaN or infinite.
+    """
+    if vectors.ndim != 2 or codebook.ndim != 2 or vectors.shape[1] != codebook.shape[1]:
+        raise ValueError(
+            f"vectors must be (N, D) and codes (K, D), but they are {tuple(vectors.shape)} and {tuple(codebook.shape)}"
+        )
+    if codebook.shape[0] == 0 or codebook.shape[1] == 0:
+        raise ValueError(f"the codebook is empty: {tuple(codebook.shape)}")
+    return _nearest(vectors.detach(), codebook.detach())
+
+
+@torch.library.custom_op("pipeline::nearest", mutates_args=(), schema="(Tensor vectors, Tensor codebook) -> Tensor")
+def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """One opaque operation to `torch.compile`, which would else be free to reorder its sums."""
+    with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
+        x, c = _in_range(vectors, codebook)
+        if len(x) == 0 or len(c) == 1:
+            return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        if x.shape[1] == 1:
+            return _by_bisection(x[:, 0], c[:, 0])
+        if x.device.type == "cpu" and x.shape[1] <= TREE_DIMENSIONS and len(x) * len(c) >= TREE_WORTH:
+            return _by_tree(x, c)
+        return _by_products(x, c)
+
+
+@_nearest.register_fake
+def _(vectors: Tensor, codebook: Tensor) -> Tensor:
+    return vectors.new_empty(vectors.shape[0], dtype=torch.int64)
+
+
+def _in_range(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float32 or float64, scaled by a power of two where squares would leave float32's range."""
+    dtype = torch.promote_types(torch.promote_types(vectors.dtype, codebook.dtype), torch.float32)
+    x, c = vectors.to(dtype), codebook.to(dtype)
+    ends = [torch.stack(torch.aminmax(tensor)) for tensor in (x, c) if tensor.numel()]
+    peak = float(torch.cat(ends).abs().max())
+    if not np.isfinite(peak):
+        raise ValueError("vectors or codes hold NaN or infinity")
+    exponent = int(np.frexp(peak)[1])
+    if abs(exponent) > SAFE_EXPONENT:
+        # In two steps, since 2¹⁰²³ is the largest power a float64 holds; exact but for numbers 2⁻¹⁰⁰⁰ times the peak.
+        halves = (2.0 ** (-exponent // 2), 2.0 ** (-exponent - -exponent // 2))
+        x, c = (tensor.double() * halves[0] * halves[1] for tensor in (x, c))
+    return x, c
+
+
+def _by_bisection(x: Float[Tensor, " n"], c: Float[Tensor, " k"]) -> Int[Tensor, " n"]:
+    """D = 1: the code on the left and the one on the right of each number, compared without rounding."""
+    codes, order = c.sort(stable=True)  # stable: of equal codes the smallest index comes first
+    right = torch.searchsorted(codes, x).clamp(max=len(c) - 1)  # first code ≥ x
+    left = torch.searchsorted(codes, codes[(right - 1).clamp(min=0)])  # first of the codes equal to the one before it
+    low, high, twice = codes[left].double(), codes[right].double(), 2 * x.double()
+    # x - low < high - x  ⇔  2x < low + high = total + rest, where rest is the sum's rounding error (Knuth's two-sum).
+    total = low + high
+    back = total - low
+    rest = (low - (total - back)) + (high - back)
+    side = torch.where(twice == total, -rest, twice - total)
+    on_left, on_right = order[left], order[right]
+    decided = torch.where(side < 0, on_left, on_right)
+    return torch.where(side == 0, torch.minimum(on_left, on_right), decided)
+
+
+def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = False) -> Int[Tensor, " n"]:
+    """D = 2 … 4 on the CPU: two nearest codes by a k-d tree; where they are as near, all that are as near.
+
+    Asking for the second nearest is what makes it exact: a code that the tree's rounding could have hidden is as near
+    as the first, so that the second it did find is as near, too.
+    """
+    points, workers = c.double().numpy(), torch.get_num_threads()
+    distance, found = cKDTree(points).query(x.double().numpy(), k=2, workers=workers)
+    index = torch.from_numpy(found[:, 0].astype(np.int64))
+    tied = torch.from_numpy(np.flatnonzero(distance[:, 1] <= distance[:, 0] * (1 + TREE_MARGIN)))
+    if len(tied) and not crowded:
+        keep = _first_of_equals(c)
+        if len(keep) == 1:
+            return keep.expand(len(x))
+        index[tied] = keep[_by_tree(x[tied], c[keep], crowded=True)] if len(keep) < len(c) else _by_products(x[tied], c)
+    elif len(tied):
+        index[tied] = _by_products(x[tied], c)
+    return index
+
+
+def _by_products(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = False) -> Int[Tensor, " n"]:
+    """Any D: nominate by -x·c + |c|²/2 a chunk at a time, decide between the nominated in float64."""
+    size = min(len(x), max(1, (CHUNK_CPU if x.device.type == "cpu" else CHUNK_GPU) // len(c)))
+    nominate = _Nominate(x, c, size)
+    index = torch.empty(len(x), dtype=torch.int64, device=x.device)
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        index[part], tied, row, code = nominate(x[part])
+        if len(tied) == 0:
+            continue
+        if len(code) > CROWDED * len(x[part]) and not crowded:
+            keep = _first_of_equals(c)
+            if len(keep) < len(c):
+                return keep[_by_products(x, c[keep], crowded=True)]
+            crowded = True
+        index[start + tied] = _decide(x[part][tied], c, row, code)
+    return index
+
+
+class _Nominate:
+    """The codes that could be nearest, by products whose rounding error is bounded.
+
+    With x and c taken relative to a common centre, the score s = |c|²/2 - x·c orders the codes as the distance does.
+    Computed in a floating type of unit roundoff u, it is off by at most (Higham, Accuracy and Stability of Numerical
+    Algorithms, section 3.1, rounding of the centring and of |c|²/2 included)
+        e ≤ γ(|c|²/2 + |x||c|) ≤ γ/2·((1 + a)|c|² + |x|²/a)   for any a > 0,   γ = (D + 8)u.
+    The bound splits into a part of the code, taken off |c|²/2 beforehand, and a part of the vector; a, the typical
+    ratio of norms, keeps it small. A dead code far away widens its own bound and no other's.
+    """
+
+    def __init__(self, x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], size: int) -> None:
+        exact = _full_precision(x.device.type)
+        self.dtype = torch.float32 if exact else torch.float64
+        gamma = 1.01 * (x.shape[1] + 8) * torch.finfo(self.dtype).eps / 2
+        sample = x[:: max(1, len(x) // 256)]
+        self.centre = sample.mean(0)
+        centred = (c - self.centre).double()
+        squares = centred.square().sum(1)
+        norm = (sample - self.centre).double().square().sum(1).median().sqrt()
+        ratio = ((norm / squares.median().sqrt()).nan_to_num(1.0)).clamp(2.0**-20, 0.1 / gamma)
+        self.slack = (gamma / ratio).to(self.dtype)
+        self._tile(centred.to(self.dtype), squares, gamma * (1 + ratio))
+        # One buffer for all chunks: fresh memory for each would cost more than the products.
+        self.scores = x.new_empty((size, self.groups * self.width), dtype=self.dtype)
+
+    def _tile(self, centred: Tensor, squares: Tensor, share: Tensor) -> None:
+        """Lay the codes out in about √K/2 groups, so that finding the smallest score reads the scores once."""
+        self.k = len(centred)
+        self.groups = max(1, 1 << ((self.k.bit_length() - 1) // 2) >> 1)
+        self.width = -(-self.k // self.groups)
+        padding = self.groups * self.width - self.k
+        self.codes = torch.nn.functional.pad(centred, (0, 0, 0, padding)).t()
+        bias = torch.nn.functional.pad(squares * (1 - share) / 2, (0, padding), value=torch.inf)
+        self.bias, self.doubt = bias.to(self.dtype), (squares * share).to(self.dtype)
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """For a chunk: an index per vector, the vectors it is not sure for, and pairs (which of those, code)."""
+        x = (x - self.centre).to(self.dtype)
+        scores = torch.addmm(self.bias, x, self.codes, alpha=-1, out=self.scores[: len(x)])
+        tiles = scores.view(len(x), self.groups, self.width)
+        group_best = tiles.amin(1)
+        best, column = group_best.min(1, keepdim=True)
+        inside = tiles.gather(2, column.unsqueeze(1).expand(-1, self.groups, -1)).squeeze(2)
+        index = (inside.argmin(1, keepdim=True) * self.width + column).squeeze(1)
+        wide = self.doubt[index] + self.slack * torch.linalg.vector_norm(x, dim=1).square()
+        limit = best + wide.unsqueeze(1) + 2.0**-100  # what underflow of products can hide
+        rivals = (group_best <= limit).sum(1) + (inside <= limit).sum(1)
+        tied = (rivals > 2).nonzero().squeeze(1)
+        row, code = (scores[tied] <= limit[tied]).nonzero().unbind(1)
+        return index, tied, row, code
+
+
+def _decide(
+    x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], row: Int[Tensor, " p"], code: Int[Tensor, " p"]
+) -> Tensor:
+    """For each vector the nearest of its candidates, given as pairs, by squared differences in float64."""
+    size = max(1, PAIRS // x.shape[1])
+    distance = torch.cat(
+        [
+            (x[r].double() - c[k].double()).square().sum(1)
+            for r, k in zip(row.split(size), code.split(size), strict=True)
+        ]
+    )
+    least = distance.new_full((len(x),), torch.inf).scatter_reduce(0, row, distance, "amin")
+    tied = torch.where(distance == least[row], code, len(c))
+    return code.new_full((len(x),), len(c)).scatter_reduce(0, row, tied, "amin")
+
+
+def _first_of_equals(c: Float[Tensor, "k d"]) -> Int[Tensor, " u"]:
+    """The indices of the distinct codes, each where it comes first, in rising order."""
+    distinct, which = torch.unique(c, dim=0, return_inverse=True)
+    index = torch.arange(len(c), device=c.device)
+    return index.new_full((len(distinct),), len(c)).scatter_reduce(0, which, index, "amin").sort().values
+
+
+@functools.cache
+def _probe(device: str) -> tuple[Tensor, Tensor]:
+    one = torch.ones(64, 64, device=device)
+    return one * (1 + 2.0**-20), one
+
+
+def _full_precision(device: str) -> bool:
+    """Whether products of float32 are exact to float32 just now: TF32 and bfloat16 products are a global setting.
+
+    Asked by multiplying, since the setting has an old and a new interface that refuse to be mixed.
+    """
+    fine, one = _probe(device)
+    return bool((fine @ one)[0, 0] > 64)
