@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import image
 
 from pipeline import files
-from pipeline.report import drawing, figures, rates, read, summary, tables
+from pipeline.report import drawing, figures, rates, read, snapshot, summary, tables
 from pipeline.report.__main__ import main
 from pipeline.stage import Refused
 
@@ -81,7 +81,7 @@ def test_one_seed_has_no_deviation(small: Path) -> None:
     found = files.read_json(small / "reports/metrics.json")["dots"]["vq"]["test_mse"]
     assert found["std"] is None
     assert found["n"] == 1
-    assert "±" not in "".join(line for block in blocks(small) for line in block)
+    assert " ± " not in "".join(line for block in blocks(small) for line in block)
 
 
 def test_numbers_in_the_tables_are_those_of_the_metrics(made: Path) -> None:
@@ -125,6 +125,46 @@ def test_every_link_leads_to_a_file(made: Path) -> None:
     links = [target for _, target in targets] + re.findall(r"\]\(((?!http|#)[^)]+)\)", page)
     for link in links:
         assert (made / "reports" / link).is_file(), link
+
+
+def test_the_html_file_needs_no_other_file(made: Path) -> None:
+    page = (made / "reports/report.html").read_text(encoding="utf-8")
+    links = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(link.startswith(("#", "data:image/png;base64,", "https://")) for link in links)
+    assert not re.findall(r'src="https', page)
+    ids = set(re.findall(r'id="([^"]+)"', page))
+    missing = {link for link in links if link.startswith("#") and link[1:] not in ids}
+    assert not missing
+    assert sum(link.startswith("data:") for link in links) == len(list((made / "reports/figures").glob("*.png")))
+    assert "decay: 0.0" in page or "lr_decay" in page  # the settings files stand inside
+
+
+def test_anchors_of_the_markdown_lead_somewhere(made: Path) -> None:
+    page = text(made)
+    anchors = set(re.findall(r'<a id="([^"]+)">', page))
+    headings = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", page, re.M)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors | headings
+
+
+def test_a_snapshot_keeps_the_report_with_its_hardware_in_the_name(small: Path) -> None:
+    main(small)
+    snapshot.main(small)
+    kept = small / "reports/reference/dots-some-cpu"
+    assert files.read_json(kept / "metrics.json") == files.read_json(small / "reports/metrics.json")
+    page = (kept / "report.md").read_text(encoding="utf-8")
+    assert "SVG" not in page
+    for link in [*re.findall(r"\]\(((?!http|#)[^)]+)\)", page), *re.findall(r"^\[.+\]: (.+)$", page, flags=re.M)]:
+        assert (kept / link).is_file(), link
+
+
+def test_a_snapshot_of_an_old_report_is_refused(small: Path) -> None:
+    main(small)
+    path = small / "reports/runs/dots-vq.json"
+    run = files.read_json(path)
+    run["seeds"][0]["test_mse"] = 0.5
+    files.write_json(path, run)
+    with pytest.raises(Refused, match="run `dvc repro report` first"):
+        snapshot.main(small)
 
 
 def test_every_row_names_its_command(made: Path) -> None:

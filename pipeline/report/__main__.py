@@ -1,4 +1,4 @@
-"""The verb `report`: results → reports/report.md, reports/figures/, reports/metrics.json."""
+"""The verb `report`: results → reports/report.md and .html, reports/figures/, reports/metrics.json."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline import files, stage
 from pipeline.report import figures, summary
+from pipeline.report.html import to_html
 from pipeline.report.page import page
 from pipeline.report.read import read_results
 
@@ -21,7 +22,9 @@ def main(root: Path = Path()) -> None:
     with files.replacing(reports / "figures") as folder:
         pictures = figures.draw_all(results, folder)
     files.write_json(reports / "metrics.json", summary.metrics(results))
-    files.write_text(reports / "report.md", page(results, pictures))
+    text = page(results, pictures)
+    files.write_text(reports / "report.html", to_html(text, results, reports))
+    files.write_text(reports / "report.md", text)
     stage.log.info("%d rows reported in %s", len(results.rows), reports / "report.md")
 
 

@@ -182,6 +182,8 @@ def both(results: Results, keys: Sequence[str]) -> str:
 
 def environment(found: dict[str, Any], keys: Sequence[str]) -> str:
     if keys[0] == "commit":
+        if found["commit"] is None:
+            return "not under git"
         return f"`{str(found['commit'])[:10]}`" + (" with uncommitted changes" if found["dirty"] else ", clean")
     if keys[0] == "device":
         return f"{found['device']}, {found['threads']} threads"

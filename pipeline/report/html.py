@@ -1,0 +1,55 @@
+"""The same report as one HTML file that needs nothing else: pictures and settings files stand inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from pathlib import Path
+
+import markdown
+
+from pipeline.report.read import Results
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+h1, h2, h3 { line-height: 1.2; margin-top: 1.8em; } h2 { border-bottom: 1px solid #ddd; padding-bottom: .2em; }
+img { max-width: 100%; } a { color: #0366d6; } code, pre { font-size: 85%; background: #f4f4f4; }
+pre { padding: 1em; overflow-x: auto; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 85%; } th, td { border: 1px solid #ddd; padding: .3em .7em; }
+tr:nth-child(even) { background: #f8f8f8; }
+"""
+
+
+def to_html(text: str, results: Results, reports: Path) -> str:
+    """Turn the report's markdown into a whole page; `reports` is the folder it is relative to."""
+    body = markdown.markdown(text, extensions=["tables", "toc", "sane_lists"])
+    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    body = inline_pictures(body, reports)
+    body = re.sub(r'href="settings/([^"]+)\.yaml"', r'href="#settings-\1"', body)
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", body)
+    head = f"<title>{title.group(1) if title else 'Report'}</title><style>{STYLE}</style>"
+    start = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    return f"{start}{head}</head><body>\n{body}\n{settings(results, reports)}\n</body></html>\n"
+
+
+def inline_pictures(body: str, reports: Path) -> str:
+    """Put PNG files into the page, and let links to figures lead to them; SVG files stay outside."""
+
+    def inline(found: re.Match[str]) -> str:
+        name = found.group(1)
+        content = base64.b64encode((reports / "figures" / f"{name}.png").read_bytes()).decode()
+        return f'id="figure-{name}" src="data:image/png;base64,{content}"'
+
+    body = re.sub(r',? ?\(?<a href="figures/[^"]+\.svg">SVG</a>\)?', "", body)
+    body = re.sub(r'href="figures/([^"]+)\.png"', r'href="#figure-\1"', body)
+    return re.sub(r'src="figures/([^"]+)\.png"', inline, body)
+
+
+def settings(results: Results, reports: Path) -> str:
+    """Every row's settings file, folded."""
+    parts = ["<h2>Settings of every row</h2>"]
+    for name in results.rows:
+        text = html.escape((reports / "settings" / f"{name}.yaml").read_text(encoding="utf-8"))
+        parts.append(f'<details id="settings-{name}"><summary>{name}</summary><pre>{text}</pre></details>')
+    return "\n".join(parts)

@@ -1,0 +1,49 @@
+"""Keep a report worth keeping: `python -m pipeline.report.snapshot` → reports/reference/<data sets>-<hardware>/.
+
+A snapshot holds the report, its pictures as PNG, the metrics and the settings of every row: small enough for git, and
+readable there. One of the same data sets and hardware takes the place of an older one.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from pipeline import files, stage
+from pipeline.report import summary
+from pipeline.report.read import Results, read_results
+from pipeline.stage import Refused
+
+
+def main(root: Path = Path()) -> None:
+    """Copy the report that stands.
+
+    Raises:
+        Refused: there is none, or it does not show the results that stand.
+    """
+    results = read_results(root)
+    reports = root / "reports"
+    if not (reports / "report.md").is_file() or files.read_json(reports / "metrics.json") != summary.metrics(results):
+        raise Refused("reports/report.md does not show the results that stand; run `dvc repro report` first.")
+    target = reports / "reference" / name_of(results)
+    with files.replacing(target) as folder:
+        (folder / "figures").mkdir(parents=True)
+        for picture in sorted((reports / "figures").glob("*.png")):
+            shutil.copyfile(picture, folder / "figures" / picture.name)
+        shutil.copytree(reports / "settings", folder / "settings")
+        shutil.copyfile(reports / "metrics.json", folder / "metrics.json")
+        text = (reports / "report.md").read_text(encoding="utf-8")
+        (folder / "report.md").write_text(re.sub(r",? ?\(?\[SVG\]\([^)]+\)\)?", "", text), encoding="utf-8")
+    stage.log.info("kept %s", target)
+
+
+def name_of(results: Results) -> str:
+    """Data sets and hardware, in letters that a path takes."""
+    devices = dict.fromkeys(str(row.environment["device"]) for row in results.rows.values())
+    words = [*results.plan["datasets"], *devices]
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", word.lower()).strip("-") for word in words)
+
+
+if __name__ == "__main__":
+    stage.run(main)

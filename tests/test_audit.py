@@ -1,0 +1,125 @@
+"""The audit's findings and figures, on made-up rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.report import audit, codebooks, read
+from pipeline.report.drawing import STYLE
+
+BITS = {"bits_per_latent": 4.0, "bits_per_pixel": 1.0, "perplexity": 16.0, "seconds_per_epoch": 2.0}
+
+
+def row(
+    variant: str, errors: list[float], *, quantizer: dict[str, Any], lr_decay: float = 0.0, **more: Any
+) -> read.Row:
+    """Two seeds with one history; the last of `errors` is the error on test, the second seed's a tenth higher."""
+    settings = {"quantizer": quantizer, "model": {"dim": 8}, "train": {"lr_decay": lr_decay}}
+    seeds = [{"seed": seed, "test_mse": errors[-1] * (1 + seed / 10), **BITS, **more} for seed in (0, 1)]
+    lines = [
+        {"seed": seed, "epoch": epoch, "val_mse": error, "lr": 0.1, "spacing_mean": 1.0 + epoch}
+        for seed in (0, 1)
+        for epoch, error in enumerate(errors, 1)
+    ]
+    pictures = {
+        "originals": np.zeros((1, 4, 6, 3), dtype=np.uint8),
+        "moving_batches": np.array([1, 2, 4]),
+        "moving_codes": np.array([[3, 5, 9], [3, 5, 9]]),
+    }
+    return read.Row(f"dots-{variant}", "dots", variant, settings, {}, seeds, pd.DataFrame(lines), pictures)
+
+
+EMA = {"name": "vq_ema", "num_codes": 16, "store_smoothed": True, "first_count": 0.0}
+LATTICE = {"name": "lattice", "num_codes": 16, "learning": "learned"}
+
+
+def rows(*found: read.Row) -> dict[str, read.Row]:
+    return {one.variant: one for one in found}
+
+
+def test_what_late_epochs_change() -> None:
+    found = rows(row("vq_ema", [0.4, 0.5], quantizer=EMA), row("lattice", [0.4, 0.1], quantizer=LATTICE))
+    assert audit.late_epochs(found) == "error from the first to the last epoch: `vq_ema` +25.0 %, `lattice` -75.0 %"
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([0.4, 0.2, 0.3], "lowest after epoch 2 of 3, then +50.0 %"),
+        ([0.4, 0.3, 0.2], "still falling after 3 epochs; more `train.epochs` go on"),
+    ],
+)
+def test_when_a_constant_learning_rate_breaks(errors: list[float], told: str) -> None:
+    assert audit.constant(rows(row("lattice_corrected", errors, quantizer=LATTICE, lr_decay=1.0))) == told
+
+
+def test_a_switch_is_two_rows_that_differ_in_it_alone() -> None:
+    base = row("vq_ema", [0.4], quantizer=EMA)
+    kept = row("kept", [0.3], quantizer={**EMA, "store_smoothed": False})
+    two = row("two", [0.3], quantizer={**EMA, "store_smoothed": False, "first_count": 1.0})
+    found = audit.switch(rows(base, kept, two), "store_smoothed")
+    assert found is not None
+    assert found.startswith("`store_smoothed: False` in `kept`: error -0.1")
+    assert "two" not in found
+    assert audit.switch(rows(base, two), "store_smoothed") is None
+
+
+def test_both_counts_are_told() -> None:
+    found = rows(row("vq_ema", [0.4], quantizer=EMA, codes_in_use=5, codes_moving=9, dead_codes=11))
+    assert audit.moving(found) == "`vq_ema` 5 ± 0 frozen, 9 ± 0 over 4 batches in training mode"
+    assert audit.dead(found) == "`vq_ema` 11 ± 0 of 16 dead"
+
+
+def test_numbers_of_latents_and_image() -> None:
+    """A latent for every 4 pixels: 24 / 4 · 8 = 48 against 24 · 3 = 72."""
+    assert audit.numbers(rows(row("lattice", [0.4], quantizer=LATTICE))) == "48 against 72"
+
+
+def test_nothing_is_told_where_nothing_was_run() -> None:
+    other = rows(row("fsq", [0.4], quantizer={"name": "fsq"}))
+    points = read.read_papers()["ll_vq_vae"]["audit"]
+    assert len(points) == 17
+    told = {
+        one["finding"].split()[0] for one in points if "finding" in one and audit.find(one["finding"], other) != "–"
+    }
+    assert told == {"numbers"}
+
+
+def test_every_figure_is_drawn_and_shows_something() -> None:
+    more = {"codes_in_use": 5, "dead_codes": 11, "codes_in_initial_box": 4}
+    found = rows(
+        row("vq", [0.4, 0.3], quantizer={"name": "vq", "num_codes": 16}, **more),
+        row("lattice", [0.4, 0.2], quantizer=LATTICE, codes_in_use=7),
+        row("lattice_corrected", [0.4, 0.1], quantizer=LATTICE, lr_decay=1.0, codes_in_use=7),
+    )
+    with mpl.rc_context({**STYLE, "figure.dpi": 50}):
+        for make in (audit.epochs, audit.spacing, audit.counts, audit.codes):
+            figure = make(found)
+            assert figure is not None
+            assert pixels(figure).std() > 5
+            assert make(rows(row("fsq", [0.4], quantizer={"name": "fsq"}))) is None
+
+
+def test_codebooks_of_the_second_paper_are_drawn() -> None:
+    kinds = {
+        f"kd_{n}x{d}": {"name": "vq_ema", "num_codes": n, "dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
+    }
+    found = {f"dots-{name}": row(name, [0.4, 0.3], quantizer=kind, lr_decay=1.0) for name, kind in kinds.items()}
+    plan = {"datasets": ["dots"], "variants": list(kinds)}
+    results = read.Results(plan, found, {"dots": {"title": "Dots"}}, read.read_papers(), Path())
+    assert [codebooks.dimension(one) for one in found.values()] == [128, 64, 32]
+    with mpl.rc_context({**STYLE, "figure.dpi": 50}):
+        figure, picture = next(codebooks.draw(results, "dots"))
+        assert picture.name == "dots-codebooks"
+        assert pixels(figure).std() > 5
+
+
+def pixels(figure: Any) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(float)
