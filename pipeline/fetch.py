@@ -175,8 +175,9 @@ class _Transfer:
 
         Raises:
             _Unusable, _Broken: try another address.
-            Refused: the bytes came, but they are the wrong ones, or the disk is full.
+            Refused: the disk is full.
         """
+        left_over = self.furthest > 0
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Broken),
             stop=lambda _: self.idle >= TRIES,
@@ -184,10 +185,13 @@ class _Transfer:
             before_sleep=self._say,
             reraise=True,
         )
-        check = attempts(self._attempt)
-        if problem := check.problem():
+        problem = attempts(self._attempt).problem()
+        if problem and left_over:  # the file may have changed since an earlier run began it: once more from the start
             files.remove(self.beside)
-            raise Refused(f"{self.dataset}: {self.file.name} from {self.url} {problem}.")
+            problem = attempts(self._attempt).problem()
+        if problem:
+            files.remove(self.beside)
+            raise _Unusable(f"the file {problem}")
         os.replace(self.beside, self.path)
 
     def _say(self, state: tenacity.RetryCallState) -> None:
@@ -225,6 +229,8 @@ class _Transfer:
             start = self._start(response, have)
             length = response.headers.get("Content-Length")
             total = start + int(length) if length else self.file.size
+            if self.file.size is not None and total != self.file.size:
+                raise _Unusable(f"the file has {total} bytes, expected {self.file.size}")
             if self.file.size is None and total:
                 _check_space(self.path.parent, total - start, self.dataset)
             return self._write(response, start, total)
@@ -255,8 +261,6 @@ class _Transfer:
                 write.write(piece)
                 check.feed(piece)
                 meter.update(len(piece))
-                if self.file.size is not None and check.size > self.file.size:
-                    break  # it can only be wrong; `problem` says so
         if total is not None and check.size < total:
             raise _Broken(f"the line was cut after {check.size} of {total} bytes")
         return check

@@ -93,8 +93,9 @@ def _in_range(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 def _by_bisection(x: Float[Tensor, " n"], c: Float[Tensor, " k"]) -> Int[Tensor, " n"]:
     """D = 1: the code on the left and the one on the right of each number, compared without rounding."""
     codes, order = c.sort(stable=True)  # stable: of equal codes the smallest index comes first
-    right = torch.searchsorted(codes, x).clamp(max=len(c) - 1)  # first code ≥ x
-    left = torch.searchsorted(codes, codes[(right - 1).clamp(min=0)])  # first of the codes equal to the one before it
+    right = torch.searchsorted(codes, x).clamp(max=len(c) - 1)
+    left = (right - 1).clamp(min=0)
+    left, right = torch.searchsorted(codes, codes[torch.stack([left, right])])  # the first of codes equal to it
     low, high, twice = codes[left].double(), codes[right].double(), 2 * x.double()
     # x - low < high - x  ⇔  2x < low + high = total + rest, where rest is the sum's rounding error (Knuth's two-sum).
     total = low + high

@@ -139,6 +139,9 @@ class Patch:
     side: int
 
 
+Place = tuple[str, int, int, int]  # the fields of a Patch: of 300,000 candidates few become one
+
+
 class Photos(Dataset):
     """Every photograph is cut into blocks, a block belongs to one split, and a patch lies within one block.
 
@@ -223,9 +226,9 @@ def blocks(width: int, height: int, least: int) -> list[tuple[int, int, int, int
 
 def _candidates(
     photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
-) -> dict[str, list[Patch]]:
-    """The patches with enough contrast, by the split that their block was drawn for: six blocks of eight train."""
-    found: dict[str, list[Patch]] = {split: [] for split in photograph.splits}
+) -> dict[str, list[Place]]:
+    """Where there is enough contrast, by the split that the block was drawn for: six of eight blocks train."""
+    found: dict[str, list[Place]] = {split: [] for split in photograph.splits}
     for name in photograph.files:
         height, width, _ = pictures[name].shape
         cells = blocks(width, height, BLOCK * photograph.scale)
@@ -237,14 +240,14 @@ def _candidates(
     return found
 
 
-def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Patch]:
+def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Place]:
     left, top, right, bottom = cell
     found = []
     for side in (SIZE * window * scale for window in WINDOWS):
         step = STRIDE * scale
         contrasts = contrast(picture[top:bottom, left:right], side)[::step, ::step]
         for j, i in np.argwhere(contrasts >= LEAST_CONTRAST).tolist():
-            found.append(Patch(name, left + i * step, top + j * step, side))
+            found.append((name, left + i * step, top + j * step, side))
     return found
 
 
@@ -261,7 +264,7 @@ def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int) -> Float[np.ndarray
 
 
 def _draw(
-    candidates: list[Patch],
+    candidates: list[Place],
     quota: int,
     photograph: Photograph,
     split: str,
@@ -272,7 +275,7 @@ def _draw(
             f"datasets.photos.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} to give; "
             "choose a smaller number or another seed."
         )
-    return [candidates[index] for index in rng.permutation(len(candidates))[:quota]]
+    return [Patch(*candidates[index]) for index in rng.permutation(len(candidates))[:quota]]
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:
