@@ -227,9 +227,34 @@ def best(test: Mapping[str, Any], rows: Rows) -> Judged:
     return difference({**test, "against": lowest.variant, "side": "below"}, rows)
 
 
+def moves_on(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the interval of the change from first to last epoch lies below 0 as a whole, fails if above."""
+    row, column = get(test["variant"], rows), test["measure"]
+    if column not in row.history:
+        raise Unjudgeable(f"`{column}` is not recorded for `{row.variant}`")
+    epochs = row.history.pivot(index="seed", columns="epoch", values=column)
+    first, last = epochs.iloc[:, 0], epochs.iloc[:, -1]
+    found = interval((last - first).tolist())
+    told = f"`{row.variant}` from {first.mean():.3g} to {last.mean():.3g} (n = {found.n}); change {bounds(found, '+')}"
+    return settle(found, 0.0, "below", told)
+
+
 KINDS: dict[str, Callable[[Mapping[str, Any], Rows], Judged]] = {
     function.__name__: function
-    for function in (difference, ratio, same, threshold, equals, within, chain, dominates, optimum, grows, best)
+    for function in (
+        difference,
+        ratio,
+        same,
+        threshold,
+        equals,
+        within,
+        chain,
+        dominates,
+        optimum,
+        grows,
+        best,
+        moves_on,
+    )
 }
 
 

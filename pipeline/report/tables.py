@@ -171,6 +171,21 @@ PROVENANCE = {
 }
 
 
+def trail(results: Results) -> str:
+    """Every row with its settings file, the code's commit, when it was trained, and the command that makes it again."""
+    lines = [
+        [
+            f"[`{name}`][{name}]",
+            environment(row.environment, ("commit", "dirty")),
+            str(row.environment["date"]),
+            str(len(row.seeds)),
+            f"`dvc repro evaluate@{name}`",
+        ]
+        for name, row in results.rows.items()
+    ]
+    return table(["row, with its settings", "code at commit", "trained", "n", "command"], lines, left=5)
+
+
 def both(results: Results, keys: Sequence[str]) -> str:
     """What the rows' environments say, each value once; with counts of rows where there are several."""
     told = [environment(row.environment, keys) for row in results.rows.values()]

@@ -38,6 +38,8 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
     if failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
+    if any(len(row.seeds) == 1 for row in rows.values()):
+        parts.append("Some rows have one seed (n = 1): their spread is not known, and what needs it is not judged.")
     checked = list(meetings(results, dataset))
     if checked:
         parts.append(

@@ -55,6 +55,7 @@ MEASURES = {
     "bits_per_latent": Measure("rate", unit=" bits", places=2),
     "quantization_loss": Measure("quantization loss"),
     "gradient_gap": Measure("gradient gap"),
+    "selected_log2_codes": Measure("log₂ of the size of the selected codebook", places=2),
 }
 
 
