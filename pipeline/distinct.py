@@ -93,7 +93,7 @@ class Counter:
         if codes.is_floating_point() or codes.ndim not in (1, 2):
             raise ValueError(f"codes must be integers (N,) or (N, D), but they are {codes.dtype} {tuple(codes.shape)}")
         if self._shape is not None and codes.shape[1:] != self._shape:
-            raise ValueError(f"codes are (N, {codes.shape[1:]}), but before they were (N, {self._shape})")
+            raise ValueError(f"codes have the shape {tuple(codes.shape)}, but those before had (N, *{self._shape})")
         self._shape = tuple(codes.shape[1:])
         self._result = None
         self.total += len(codes)

@@ -172,7 +172,7 @@ def test_estimate_when_every_register_is_full() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"integers.*float32"):
         inspect.unwrap(Counter.add)(Counter(), torch.zeros(3, 2))
-    with pytest.raises(ValueError, match=r"\(3,\).*before.*\(2,\)"):
+    with pytest.raises(ValueError, match=r"\(3, 3\).*before.*\(2,\)"):
         count([torch.zeros(3, 2, dtype=torch.int32), torch.zeros(3, 3, dtype=torch.int32)])
     with pytest.raises(ValueError, match="500 bytes"):
         Counter(memory=500)
