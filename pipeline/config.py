@@ -63,6 +63,7 @@ class Evaluate(Section):
 
     batch_size: PositiveInt
     pictures: PositiveInt
+    moving_batches: PositiveInt
 
 
 SCHEMAS: dict[str, type[Section]] = {"model": Model, "train": Train, "evaluate": Evaluate}

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline import distinct, files, measures, models, stage
+from pipeline import distinct, files, measures, models, probes, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import Quantizer
@@ -42,13 +42,20 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) ->
     history = pd.read_csv(Path("reports/history") / f"{row}.csv")
     about = files.read_json(Path("models") / row / "about.json")
     originals = splits["test"].batch(slice(0, options["pictures"]))
-    measured, pictures, usages = [], [], []
+    measured, pictures, usages, moved = [], [], [], []
     for seed in settings["seeds"]:
         model = models.build(settings, splits["test"].shape, seed)
+        start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
         models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
         model.to(device).eval()
         numbers, usage = measure(model, splits, options["batch_size"])
-        times = history[history["seed"] == seed]["seconds"]
+        epochs = history[history["seed"] == seed]
+        length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
+        numbers |= probes.journey(model.quantizer, start, length)
+        batches = options["moving_batches"]
+        moved.append(probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches))
+        numbers["codes_moving"] = max(moved[-1].values())
+        times = epochs["seconds"]
         timing = {"seconds_per_epoch": times.mean(), "seconds": times.sum(), "peak_memory_mb": about["peak_memory_mb"]}
         measured.append({"seed": seed, **numbers, **timing})
         pictures.append(to_pixels(model(originals)[0], splits["test"].offset))
@@ -58,7 +65,10 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) ->
         )
     with files.replacing(RUNS / f"{row}.npz") as path, path.open("wb") as file:
         pixels = to_pixels(originals, splits["test"].offset)
-        np.savez_compressed(file, originals=pixels, reconstructions=np.stack(pictures), usage=np.stack(usages))
+        arrays = {"originals": pixels, "reconstructions": np.stack(pictures), "usage": np.stack(usages)}
+        arrays["moving_batches"] = np.array(list(moved[0]))
+        arrays["moving_codes"] = np.array([list(counts.values()) for counts in moved])
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     names = {"row": row, "dataset": settings["dataset"], "variant": settings["variant"]}
     content = {**names, "settings": settings, "environment": about["environment"], "seeds": measured}
     files.write_json(RUNS / f"{row}.json", content)

@@ -110,7 +110,7 @@ def test_numbers_are_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
 
 def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]) -> None:
     params = put(put(params, "datasets", {}), "grid.datasets", ["fashion_mnist"])
-    rows = {variant: config.row(params, "fashion_mnist", variant, [0]) for variant in params["variants"]}
+    rows = {variant: config.row(params, "fashion_mnist", variant, [0]) for variant in params["grid"]["variants"]}
     as_published = {"epochs": 5, "batch_size": 64, "lr": 1e-3, "lr_decay": 0.0}
     for name in ("vq", "vq_ema", "lattice", "lattice_dense", "lattice_wide", "lattice_frozen", "lattice_ramp"):
         assert as_published.items() <= rows[name].train.items()

@@ -216,7 +216,7 @@ def test_a_gpu_that_is_not_there() -> None:
 def test_evaluation_recomputed_in_float64(project: Project) -> None:
     settings = project("vq_corrected", seeds=(0, 1))
     train.train_row("photos-vq_corrected", settings)
-    evaluate.evaluate_row("photos-vq_corrected", settings, {"batch_size": 5, "pictures": 3})
+    evaluate.evaluate_row("photos-vq_corrected", settings, {"batch_size": 5, "pictures": 3, "moving_batches": 3})
     run = files.read_json(Path("reports/runs/photos-vq_corrected.json"))
     assert [numbers["seed"] for numbers in run["seeds"]] == [0, 1]
     model = models.build(settings, (3, 8, 8), 0)
@@ -250,7 +250,7 @@ def test_evaluation_recomputed_in_float64(project: Project) -> None:
 def test_a_lattice_reports_dimensions_instead_of_dead_codes(project: Project) -> None:
     settings = project("lattice_dense")
     train.train_row("photos-lattice_dense", settings)
-    evaluate.evaluate_row("photos-lattice_dense", settings, {"batch_size": 64, "pictures": 2})
+    evaluate.evaluate_row("photos-lattice_dense", settings, {"batch_size": 64, "pictures": 2, "moving_batches": 3})
     numbers = files.read_json(Path("reports/runs/photos-lattice_dense.json"))["seeds"][0]
     assert numbers["dead_codes"] is None
     assert 0 <= numbers["active_dimensions"] <= 4
