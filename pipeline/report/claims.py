@@ -52,6 +52,7 @@ class Verdict:
     dataset: str
     published: str
     judged: Judged
+    brief: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def judge(results: Results) -> list[Verdict]:
             for dataset in results.plan["datasets"]:
                 rows = {row.variant: row for row in results.of(dataset)}
                 published = publish(paper, claim, dataset)
-                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, decide(claim["test"], rows)))
+                judged, numbers = decide(claim["test"], rows), brief(claim["test"], rows)
+                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
     return found
 
 
@@ -346,6 +348,18 @@ def tell(row: Row, measure: str) -> str:
     places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
     number = summary.write(found, places, kind.scale)
     return f"`{row.variant}` {number}{kind.unit} (n = {found.n})"
+
+
+def brief(test: Mapping[str, Any], rows: Rows) -> str:
+    """The numbers that a verdict rests on, without names and intervals; nothing where there are more than three."""
+    names = test.get("variants") or [test[key] for key in ("variant", "against") if key in test]
+    if len(names) > 3 or "among" in test or not all(name in rows for name in names):
+        return ""
+    told = []
+    for measure in (test["measure"], *([test["rate"]] if "rate" in test else [])):
+        numbers = [tell(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
+        told.append(" against ".join(numbers))
+    return ", ".join(told) if all(rows[name].values(test["measure"]) for name in names) else ""
 
 
 def both(one: Row, other: Row, measure: str) -> str:
