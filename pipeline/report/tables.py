@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 ERRORS = [Column("MSE, val", "val_mse"), Column("MSE, test", "test_mse")]
 CODES = [Column("codes in use", "codes_in_use", places=0)]
-SECONDS = [Column("time here, s", "seconds")]
+TIMES = {"s": [Column("time here, s", "seconds")], "min": [Column("time here, min", "seconds", 1 / 60)]}
 FURTHER = [
     Column("PSNR, dB", "test_psnr", places=2),
     Column("utilization, %", "utilization", 100.0, 1),
@@ -109,18 +109,18 @@ def recounted(results: Results, dataset: str, rows: Sequence[Row]) -> list[str]:
 
 def paper_form(results: Results, dataset: str, group: Group) -> str:
     """The paper's Table 5: error, embeddings, duration; published beside measured where there are published numbers."""
-    rows = group.rows
-    numbers = results.papers["ll_vq_vae"]["results"].get(dataset, {"rows": {}})
-    columns: list[tuple[str, list[str]]] = [("model", [link(row) for row in rows])]
+    rows, paper = group.rows, results.papers["ll_vq_vae"]
+    numbers = paper["results"].get(dataset, {"rows": {}, "duration_unit": "s"})
+    unit = numbers["duration_unit"]
     beside = any(row.variant in numbers["rows"] for row in rows) and group.title == "As published"
-    for measure, ours in (("mse", ERRORS), ("codes", CODES), ("duration", SECONDS)):
+    columns: list[tuple[str, list[str]]] = [("model", [link(row) for row in rows])]
+    kinds = {
+        "mse": ("MSE, paper (split not said)", ERRORS),
+        "codes": ("codes, paper", CODES),
+        "duration": (f"time, paper ({paper['hardware_short']}), {unit}", TIMES[unit]),
+    }
+    for measure, (head, ours) in kinds.items():
         if beside:
-            unit = numbers["duration_unit"]
-            head = {
-                "mse": "MSE, paper (split not said)",
-                "codes": "codes, paper",
-                "duration": f"time, paper (RTX 4090), {unit}",
-            }[measure]
             columns.append((head, published(results, dataset, rows, measure)))
         if beside and measure == "codes":
             columns.append(("recounted", recounted(results, dataset, rows)))
