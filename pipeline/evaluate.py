@@ -41,37 +41,51 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) ->
     splits = {split: Images(prepared, split, device) for split in ("train", "val", "test")}
     history = pd.read_csv(Path("reports/history") / f"{row}.csv")
     about = files.read_json(Path("models") / row / "about.json")
-    originals = splits["test"].batch(slice(0, options["pictures"]))
-    measured, pictures, usages, moved = [], [], [], []
+    seeds, arrays = [], []
     for seed in settings["seeds"]:
-        model = models.build(settings, splits["test"].shape, seed)
-        start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
-        models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
-        model.to(device).eval()
-        numbers, usage = measure(model, splits, options["batch_size"])
         epochs = history[history["seed"] == seed]
-        length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
-        numbers |= probes.journey(model.quantizer, start, length)
-        batches = options["moving_batches"]
-        moved.append(probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches))
-        numbers["codes_moving"] = max(moved[-1].values())
+        numbers, pictures = evaluate_seed(row, seed, settings, options, splits, epochs)
         times = epochs["seconds"]
         timing = {"seconds_per_epoch": times.mean(), "seconds": times.sum(), "peak_memory_mb": about["peak_memory_mb"]}
-        measured.append({"seed": seed, **numbers, **timing})
-        pictures.append(to_pixels(model(originals)[0], splits["test"].offset))
-        usages.append(usage)
-        stage.log.info(
-            "%s seed %d: test MSE %.5f, %d codes in use", row, seed, numbers["test_mse"], numbers["codes_in_use"]
-        )
+        seeds.append({"seed": seed, **numbers, **timing})
+        arrays.append(pictures)
+        stage.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
+    originals = to_pixels(splits["test"].batch(slice(0, options["pictures"])), splits["test"].offset)
     with files.replacing(RUNS / f"{row}.npz") as path, path.open("wb") as file:
-        pixels = to_pixels(originals, splits["test"].offset)
-        arrays = {"originals": pixels, "reconstructions": np.stack(pictures), "usage": np.stack(usages)}
-        arrays["moving_batches"] = np.array(list(moved[0]))
-        arrays["moving_codes"] = np.array([list(counts.values()) for counts in moved])
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        stacked = {name: np.stack([array[name] for array in arrays]) for name in arrays[0]}
+        stacked["moving_batches"] = stacked["moving_batches"][0]  # the same for every seed
+        np.savez_compressed(file, originals=originals, **stacked)  # type: ignore[arg-type]
     names = {"row": row, "dataset": settings["dataset"], "variant": settings["variant"]}
-    content = {**names, "settings": settings, "environment": about["environment"], "seeds": measured}
+    content = {**names, "settings": settings, "environment": about["environment"], "seeds": seeds}
     files.write_json(RUNS / f"{row}.json", content)
+
+
+def evaluate_seed(
+    row: str,
+    seed: int,
+    settings: dict[str, Any],
+    options: dict[str, Any],
+    splits: dict[str, Images],
+    epochs: pd.DataFrame,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The measures of one seed's model, and its arrays: reconstructions, usage, codes counted while it moves."""
+    model = models.build(settings, splits["test"].shape, seed)
+    start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
+    models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
+    model.to(splits["test"].pixels.device).eval()
+    numbers, usage = measure(model, splits, options["batch_size"])
+    length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
+    numbers |= probes.journey(model.quantizer, start, length)
+    batches = options["moving_batches"]
+    moving = probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
+    numbers["codes_moving"] = max(moving.values())
+    reconstructions = model(splits["test"].batch(slice(0, options["pictures"])))[0]
+    return numbers, {
+        "reconstructions": to_pixels(reconstructions, splits["test"].offset),
+        "usage": usage,
+        "moving_batches": np.array(list(moving)),
+        "moving_codes": np.array(list(moving.values())),
+    }
 
 
 def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
@@ -89,11 +103,10 @@ def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> t
         **usage_measures(model.quantizer, fitted, tested),
         "quantizer_parameters": model.quantizer.parameter_count,
     }
-    counts = tested.counter.counts()
     _, height, width = splits["test"].shape
-    latents = int(counts.sum()) // len(splits["test"])
+    latents = tested.counter.total // len(splits["test"])
     numbers["bits_per_pixel"] = measures.bits_per_pixel(numbers["bits_per_latent"], latents, height * width)
-    kept = counts[:USAGE]
+    kept = tested.counter.counts(USAGE)
     return numbers, np.pad(kept, (0, USAGE - len(kept)))
 
 
