@@ -119,6 +119,15 @@ def test_numbers_in_scientific_notation_and_fewer_epochs(clean: Path) -> None:
     assert len((clean / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 2
 
 
+def test_learning_curves_are_plots_a_line_for_every_seed(clean: Path) -> None:
+    shell(clean, *DVC, "plots", "show", "--out", "plots")
+    page = (clean / "plots/index.html").read_text()
+    assert "validation MSE of photos-lattice" in page
+    drawn = re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)
+    assert set(drawn) == {("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")}
+    shutil.rmtree(clean / "plots")
+
+
 def test_what_ran_before_comes_from_the_cache(clean: Path) -> None:
     for row in ("photos-vq", "photos-lattice"):
         shutil.rmtree(clean / "models" / row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline import quantizers
+from pipeline import quantizers, registry
 from pipeline.quantizers.lattice import initial_range
 from pipeline.stage import Refused
 
@@ -120,6 +121,13 @@ def test_losses_lower_when_latents_move_along_their_gradient(name: str) -> None:
     (gradient,) = torch.autograd.grad(loss, z)
     moved = sum(quantizer((z - 1e-3 * gradient / gradient.norm()).detach()).losses.values())
     assert moved.item() < loss.item()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_are_those_of_params_yaml(name: str, params: dict[str, Any]) -> None:
+    for key, field in registry.settings_of(quantizers.find(name)).model_fields.items():
+        if not field.is_required() and key in params["quantizer"]:
+            assert field.default == params["quantizer"][key], key
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:

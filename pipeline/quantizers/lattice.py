@@ -34,11 +34,11 @@ class Lattice(Quantizer):
         self,
         dim: int,
         *,
-        num_codes: PositiveInt,
-        beta: NonNegativeFloat,
-        gamma: FiniteFloat,
-        init: Literal["spaced", "unit"] | PositiveFloat,
-        learning: Literal["learned", "ramp", "frozen"],
+        num_codes: PositiveInt = 512,
+        beta: NonNegativeFloat = 0.25,
+        gamma: FiniteFloat = 1.0,
+        init: Literal["spaced", "unit"] | PositiveFloat = "spaced",
+        learning: Literal["learned", "ramp", "frozen"] = "learned",
     ) -> None:
         super().__init__(dim)
         self.num_codes = num_codes

@@ -24,7 +24,7 @@ class VQ(Quantizer):
         beta: weight of the commitment loss.
     """
 
-    def __init__(self, dim: int, *, num_codes: PositiveInt, beta: NonNegativeFloat) -> None:
+    def __init__(self, dim: int, *, num_codes: PositiveInt = 512, beta: NonNegativeFloat = 0.25) -> None:
         super().__init__(dim)
         self.num_codes = num_codes
         self.beta = beta

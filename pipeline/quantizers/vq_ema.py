@@ -39,12 +39,12 @@ class VQEMA(Quantizer):
         self,
         dim: int,
         *,
-        num_codes: PositiveInt,
-        beta: NonNegativeFloat,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        epsilon: PositiveFloat,
-        first_count: NonNegativeFloat,
-        store_smoothed: bool,
+        num_codes: PositiveInt = 512,
+        beta: NonNegativeFloat = 0.25,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        epsilon: PositiveFloat = 1e-5,
+        first_count: NonNegativeFloat = 0.0,
+        store_smoothed: bool = True,
     ) -> None:
         super().__init__(dim)
         self.num_codes = num_codes
