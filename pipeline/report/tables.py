@@ -154,6 +154,12 @@ def meanings(results: Results) -> str:
     return table(["model", "name in params.yaml", "quantizer", "what it is"], lines, left=4)
 
 
+def run_command(dataset: str, variants: Sequence[str] = ()) -> str:
+    """How to run a data set that was not run."""
+    chosen = f" -S 'grid.variants=[{','.join(variants)}]'" if variants else ""
+    return f"`dvc exp run -S 'grid.datasets=[{dataset}]'{chosen}`"
+
+
 def provenance(results: Results) -> str:
     """Commit, date, versions, hardware and changed parameters; where rows differ, every value with its rows' number."""
     lines = [[label, both(results, keys)] for label, keys in PROVENANCE.items()]
