@@ -108,7 +108,7 @@ def test_every_figure_is_drawn_and_shows_something() -> None:
 
 def test_codebooks_of_the_second_paper_are_drawn() -> None:
     kinds = {
-        f"kd_{n}x{d}": {"name": "vq_ema", "num_codes": n, "dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
+        f"kd_{n}x{d}": {"name": "kd", "num_codes": n, "code_dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
     }
     found = {f"dots-{name}": row(name, [0.4, 0.3], quantizer=kind, lr_decay=1.0) for name, kind in kinds.items()}
     plan = {"datasets": ["dots"], "variants": list(kinds)}

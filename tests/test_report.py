@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -342,3 +343,16 @@ def test_metrics_are_json_without_extensions(made: Path) -> None:
         raise AssertionError(constant)
 
     json.loads((made / "reports/metrics.json").read_text(), parse_constant=refuse)
+
+
+def test_what_is_taken_per_epoch_counts_with_its_last_epoch() -> None:
+    lines = [(0, 1, 0.5), (0, 2, 0.25), (1, 1, 0.75), (1, 2, 0.125)]
+    history = pd.DataFrame(lines, columns=["seed", "epoch", "gradient_gap"])
+    assert [read.last_epoch(history, seed) for seed in (0, 1)] == [{"gradient_gap": 0.25}, {"gradient_gap": 0.125}]
+
+
+def test_the_mean_size_of_selected_codebooks_by_hand() -> None:
+    """A quarter of [8, 4] and three quarters of [32, 1]: 0.25·3 + 0.75·5 = 4.5."""
+    history = pd.DataFrame({"seed": [0], "epoch": [1], "chosen_8x4": [0.25], "chosen_32x1": [0.75]})
+    read.add_selection(history)
+    assert history["selected_log2_codes"].tolist() == [4.5]

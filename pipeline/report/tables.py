@@ -44,6 +44,8 @@ FURTHER = [
     Column("parameters", "quantizer_parameters", places=0),
     Column("s / epoch", "seconds_per_epoch"),
     Column("memory, MB", "peak_memory_mb", places=0),
+    Column("quantization loss", "quantization_loss"),
+    Column("gradient gap", "gradient_gap", places=3),
 ]
 
 
