@@ -5,13 +5,16 @@ source → <name>.partial (size and checksum counted on the way) → <name>
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ import tenacity
 import urllib3
 from tqdm import tqdm
 
-from pipeline import files
+from pipeline import files, stage
 from pipeline.stage import Refused
 
 log = logging.getLogger("pipeline")
@@ -31,6 +34,8 @@ log = logging.getLogger("pipeline")
 CHUNK = 1 << 18  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 TRIES = 6  # attempts in a row that bring nothing new
+MANY = 16  # files: more are fetched by several threads at once
+THREADS = 8
 WAIT = tenacity.wait_exponential(multiplier=1, max=60) + tenacity.wait_random(0, 1)  # seconds
 SPARE = 64 << 20  # bytes of the disk that a download leaves free
 
@@ -44,12 +49,16 @@ class File:
         checksum: `<kind>:<hex digits>`, e.g. `md5:…` or `sha256:…`; None where nobody states one.
         size: bytes; None where unknown.
         urls: addresses, tried in this order.
+        drive: the file's id at Google Drive, fetched by `gdown`, which knows its questions.
+        kaggle: the competition at Kaggle it belongs to, fetched by `kaggle` with the person's own account.
     """
 
     name: str
     checksum: str | None = None
     size: int | None = None
     urls: tuple[str, ...] = ()
+    drive: str | None = None
+    kaggle: str | None = None
 
 
 class _Unusable(Exception):
@@ -60,11 +69,12 @@ class _Broken(Exception):
     """This source failed, but may go on when asked again."""
 
 
-def fetch_all(wanted: Sequence[File], folder: Path, dataset: str, mirror: str | None) -> None:
+def fetch_all(wanted: Sequence[File], folder: Path, dataset: str, mirror: str | None, terms: str = "") -> None:
     """Bring files into `folder`, after a look at the space they need together; those that are there already stay.
 
     Args:
         mirror: a folder or an http(s) base URL that holds `<dataset>/<name>`, or None for each file's own addresses.
+        terms: what a person has to accept, and where, before the source gives the files.
 
     Raises:
         Refused: not there, not reachable, the wrong bytes, or too little space on the disk.
@@ -72,18 +82,32 @@ def fetch_all(wanted: Sequence[File], folder: Path, dataset: str, mirror: str | 
     missing = [file for file in wanted if not (folder / file.name).exists()]
     kept = sum(_length(_beside(folder / file.name)) for file in missing)
     _check_space(folder, sum(file.size or 0 for file in missing) - kept, dataset)
-    for file in missing:
-        fetch(file, folder / file.name, dataset, mirror)
+    for parent in {(folder / file.name).parent for file in missing}:
+        parent.mkdir(parents=True, exist_ok=True)
+    if len(missing) <= MANY:
+        for file in missing:
+            fetch(file, folder / file.name, dataset, mirror, terms)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            work = pool.map(lambda file: fetch(file, folder / file.name, dataset, mirror, terms, quiet=True), missing)
+            for _ in stage.progress(work, dataset, len(missing), "files"):
+                pass
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def fetch(file: File, path: Path, dataset: str, mirror: str | None) -> None:
+def fetch(file: File, path: Path, dataset: str, mirror: str | None, terms: str = "", quiet: bool = False) -> None:
     """Bring one file to `path`. What an earlier, broken-off call left beside it is gone on with.
 
     Raises:
         Refused: as `fetch_all`.
     """
     if mirror is not None and not mirror.startswith(("http://", "https://")):
-        _copy(file, Path(mirror), path, dataset)
+        _copy(file, Path(mirror), path, dataset, quiet)
+        return
+    if mirror is None and (file.drive or file.kaggle):
+        _from_client(file, path, dataset, terms)
         return
     if file.checksum is None:
         files.remove(_beside(path))  # nothing would tell a mixture of two versions from the file
@@ -91,13 +115,73 @@ def fetch(file: File, path: Path, dataset: str, mirror: str | None) -> None:
     failures = []
     for url in urls:
         try:
-            _Transfer(file, url, path, dataset).run()
+            _Transfer(file, url, path, dataset, quiet).run()
             return
         except (_Unusable, _Broken) as error:
             failures.append(f"{url}: {error}")
             log.info("%s: %s: %s", dataset, url, error)
-    advice = "check the mirror" if mirror else "try again later, or point data.mirror at a folder with the file"
+    advice = "check the mirror" if mirror else _by_hand(file, dataset, terms or "try again later,")
     raise Refused(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
+
+
+def _by_hand(file: File, dataset: str, terms: str) -> str:
+    return (
+        f"{terms} or fetch the files by hand, put them into <folder>/{dataset}/ (as <folder>/{dataset}/{file.name}) "
+        "and set data.mirror, or the environment variable VQ_MIRROR, to <folder>"
+    )
+
+
+def _from_client(file: File, path: Path, dataset: str, terms: str) -> None:
+    """The file by the client of its host, checked like every other."""
+    client = "gdown" if file.drive else "kaggle"
+    try:
+        (_by_gdown if file.drive else _by_kaggle)(file, _beside(path))
+        problem = _problem_of(_beside(path), file, dataset)
+    except ImportError:
+        problem = f"is fetched by the package {client}, which is not installed: pip install {client}"
+    except (Exception, SystemExit) as error:  # whatever a foreign client raises or prints before it gives up
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        problem = f"was not given to {client} ({lines[0]})"
+    if problem:
+        raise Refused(f"{dataset}: {file.name} {problem}.\n{_by_hand(file, dataset, terms)}.")
+    os.replace(_beside(path), path)
+
+
+def _problem_of(path: Path, file: File, dataset: str) -> str | None:
+    check = _Check(file, dataset)
+    with path.open("rb") as read:
+        while piece := read.read(CHUNK):
+            check.feed(piece)
+    problem = check.problem()
+    if problem:
+        files.remove(path)
+    return problem
+
+
+def _by_gdown(file: File, path: Path) -> None:
+    import gdown
+
+    gdown.download(id=file.drive, output=str(path), quiet=not sys.stderr.isatty(), resume=True)
+
+
+def _by_kaggle(file: File, path: Path) -> None:
+    """Kaggle's client names the file itself and packs it into a zip of its own when it likes to."""
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    api = KaggleApi()
+    api.authenticate()
+    folder = path.with_name(f"{file.name}.kaggle.partial")
+    folder.mkdir(exist_ok=True)
+    api.competition_download_file(file.kaggle, file.name, path=str(folder), quiet=not sys.stderr.isatty())
+    (got,) = list(folder.iterdir())
+    if got.name == f"{file.name}.zip":
+        with zipfile.ZipFile(got) as archive, archive.open(file.name) as read, path.open("wb") as write:
+            shutil.copyfileobj(read, write, CHUNK)
+    else:
+        os.replace(got, path)
+    files.remove(folder)
 
 
 def _beside(path: Path) -> Path:
@@ -141,7 +225,7 @@ class _Check:
         return None if found == expected.lower() else f"has {kind} {found}, expected {expected}"
 
 
-def _copy(file: File, mirror: Path, path: Path, dataset: str) -> None:
+def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> None:
     """The file from a mirror that is a folder."""
     if not mirror.is_dir():
         raise Refused(f"the mirror {mirror} is not there; expected a folder that holds {dataset}/{file.name}.")
@@ -151,7 +235,8 @@ def _copy(file: File, mirror: Path, path: Path, dataset: str) -> None:
     _check_space(path.parent, source.stat().st_size, dataset)
     check = _Check(file, dataset)
     with files.replacing(path) as beside:
-        with source.open("rb") as read, beside.open("wb") as write, _meter(file, source.stat().st_size, 0) as meter:
+        total = source.stat().st_size
+        with source.open("rb") as read, beside.open("wb") as write, _meter(file, total, 0, quiet) as meter:
             while piece := read.read(CHUNK):
                 write.write(piece)
                 check.feed(piece)
@@ -163,8 +248,8 @@ def _copy(file: File, mirror: Path, path: Path, dataset: str) -> None:
 class _Transfer:
     """One file over HTTP from one address, attempt after attempt."""
 
-    def __init__(self, file: File, url: str, path: Path, dataset: str) -> None:
-        self.file, self.url, self.path, self.dataset = file, url, path, dataset
+    def __init__(self, file: File, url: str, path: Path, dataset: str, quiet: bool) -> None:
+        self.file, self.url, self.path, self.dataset, self.quiet = file, url, path, dataset, quiet
         self.beside = _beside(path)
         self.furthest = _length(self.beside)
         self.idle = 0  # attempts in a row that brought nothing new
@@ -254,7 +339,7 @@ class _Transfer:
 
     def _write(self, response: requests.Response, start: int, total: int | None) -> _Check:
         check = _Check(self.file, self.dataset)
-        with self.beside.open("r+b" if start else "wb") as write, _meter(self.file, total, start) as meter:
+        with self.beside.open("r+b" if start else "wb") as write, _meter(self.file, total, start, self.quiet) as meter:
             while check.size < start:
                 check.feed(write.read(min(CHUNK, start - check.size)))
             for piece in response.raw.stream(CHUNK, decode_content=False):
@@ -298,9 +383,9 @@ class _Lines:
 
 
 @contextmanager
-def _meter(file: File, total: int | None, start: int) -> Iterator[Any]:
+def _meter(file: File, total: int | None, start: int, quiet: bool) -> Iterator[Any]:
     """Something with `update(bytes)`: a bar with rate and time left on a terminal, else lines in the log."""
-    if sys.stderr.isatty() and not os.environ.get("CI"):
+    if not quiet and sys.stderr.isatty() and not os.environ.get("CI"):
         with tqdm(desc=file.name, total=total, initial=start, unit="B", unit_scale=True, leave=False) as bar:
             yield bar
     else:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from pipeline import datasets, files, stage
 from pipeline.stage import Refused
@@ -52,37 +51,50 @@ def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, An
     Raises:
         Refused: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
     """
-    arrays = {split: _open(folder / f"{split}.npy", name) for split in datasets.SPLITS}
-    shapes = {split: list(array.shape[1:]) for split, array in arrays.items()}
+    counts, shapes = {}, {}
+    for split in datasets.SPLITS:
+        counts[split], *shapes[split] = _shape(folder, split, name)
     if len({tuple(shape) for shape in shapes.values()}) != 1:
         raise Refused(f"{name}: the splits hold images of different shapes: {shapes}.")
+    array = folder / "train.npy"
     return {
         "dataset": name,
         **dataclasses.asdict(dataset.source),
         "shape": shapes["train"],
         "offset": dataset.offset,
-        "counts": {split: len(array) for split, array in arrays.items()},
-        "mean": [round(value, 6) for value in mean(arrays["train"])],
+        "counts": counts,
+        "mean": [round(value, 6) for value in mean(array)] if array.exists() else [],
         "skipped": {},
         "sha256": {path.name: files.digest(path) for path in sorted(folder.iterdir())},
     }
 
 
-def _open(path: Path, name: str) -> UInt8[np.ndarray, "n h w c"]:
+def _shape(folder: Path, split: str, name: str) -> tuple[int, ...]:
+    """(N, H, W, C) of an array; (N,) of a split that stays as image files, whose shape the data set states itself."""
+    path, index = folder / f"{split}.npy", folder / f"{split}_index.npy"
+    if index.is_file():
+        return (len(np.load(index)) - 1,)
     if not path.is_file():
         raise Refused(f"{name}: preparing it left no {path.name}.")
     array: np.ndarray = np.load(path, mmap_mode="r")
     if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
         raise Refused(f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1.")
-    return array
+    return array.shape
 
 
-def mean(images: UInt8[np.ndarray, "n h w c"]) -> list[float]:
-    """The mean of every channel, pixels in [0, 1]. Exact: sums of whole numbers, block by block."""
-    step = max(1, BLOCK // int(np.prod(images.shape[1:])))
-    sums = sum(images[i : i + step].sum(axis=(0, 1, 2), dtype=np.int64) for i in range(0, len(images), step))
-    pixels = int(np.prod(images.shape[:3]))
-    return [int(value) / (255 * pixels) for value in np.asarray(sums)]
+def mean(path: Path) -> list[float]:
+    """The mean of every channel of an array of bytes (N, H, W, C), pixels in [0, 1].
+
+    Exact, by sums of whole numbers. Read piece by piece: pages of a memory map would count as memory of this process.
+    """
+    shape = np.load(path, mmap_mode="r").shape
+    image = int(np.prod(shape[1:]))
+    step, sums = max(1, BLOCK // image), np.zeros(shape[3], np.int64)
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size - shape[0] * image)  # behind the head
+        while len(block := np.fromfile(file, np.uint8, step * image)):
+            sums += block.reshape(-1, shape[3]).sum(axis=0, dtype=np.int64)
+    return [int(value) / (255 * int(np.prod(shape[:3]))) for value in sums]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import datasets, registry
-from pipeline.datasets import _idx, photos
+from pipeline.datasets import _idx, _splits, photos
 from pipeline.datasets.photos import PHOTOGRAPHS, Photos
 from pipeline.preprocess import describe, mean
 from pipeline.stage import Refused
@@ -54,15 +54,18 @@ def test_every_data_set_prepares_what_it_promises(name: str, tmp_path: Path) -> 
     assert outputs[0] == outputs[1]
     assert all(0 < value < 1 for value in about["mean"])
     assert 0 <= dataset.offset < 1
-    assert all((dataset.source.title, dataset.source.url, dataset.source.licence, dataset.source.cite))
+    assert all((dataset.source.title, dataset.source.licence))
+    assert name == "folder" or all((dataset.source.url, dataset.source.cite))
 
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_every_data_set_has_defaults_and_an_official_source(name: str) -> None:
     dataset = datasets.find(name)
-    registry.settings_of(dataset).model_validate({"checksums": None} if dataset.files else {})
-    for file in dataset.files:
-        assert file.urls or file.checksum is None
+    registry.settings_of(dataset).model_validate({})
+    assert dataset(**({"path": "x"} if name == "folder" else {})).name == name
+    for file in dataset().files if name != "folder" else ():
+        assert bool(file.urls) + bool(file.drive) + bool(file.kaggle) == 1
+        assert file.urls or dataset.terms
         if file.checksum is not None:
             assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum)
 
@@ -70,7 +73,9 @@ def test_every_data_set_has_defaults_and_an_official_source(name: str) -> None:
 def test_unknown_data_set_and_unknown_file_are_one_sentence() -> None:
     with pytest.raises(Refused, match=r"there is no dataset 'mnits'; there is .*fashion_mnist, .*mnist"):
         datasets.find("mnits")
-    with pytest.raises(Refused, match=r"datasets\.mnist\.checksums: there is no file 'a\.gz'; there is train-images"):
+    with pytest.raises(
+        Refused, match=r"datasets\.mnist\.data\.checksums: there is no file 'a\.gz'; there is train-images"
+    ):
         datasets.find("mnist")(checksums={"a.gz": "md5:0"}).wanted()
 
 
@@ -81,20 +86,20 @@ def test_unknown_data_set_and_unknown_file_are_one_sentence() -> None:
 @settings(max_examples=50)
 def test_split_gives_every_image_to_one_part(count: int, data: st.DataObject, seed: int) -> None:
     val = data.draw(st.integers(1, count - 1))
-    train, held = _idx.split(count, val, seed)
+    train, held = _splits.drawn(count, val, seed)
     assert len(held) == val
     assert sorted([*train, *held]) == list(range(count))
-    again = _idx.split(count, val, seed)
+    again = _splits.drawn(count, val, seed)
     assert np.array_equal(train, again[0])
     assert np.array_equal(held, again[1])
 
 
 def test_the_papers_split_is_the_stated_one() -> None:
-    train, val = _idx.split(60_000, 5_000, 0)
+    train, val = _splits.drawn(60_000, 5_000, 0)
     assert (len(train), len(val)) == (55_000, 5_000)
     # golden: RandomState's numbers are promised never to change
     assert val[:5].tolist() == sorted(np.random.RandomState(0).permutation(60_000)[:5_000].tolist())[:5]
-    assert not np.array_equal(val, _idx.split(60_000, 5_000, 1)[1])
+    assert not np.array_equal(val, _splits.drawn(60_000, 5_000, 1)[1])
 
 
 def test_idx_images_and_labels_stay_together(tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_a_bad_idx_file_is_named(content: bytes, says: str, tmp_path: Path) -> N
 def test_more_validation_than_training_images_is_refused(tmp_path: Path) -> None:
     dataset, raw = made("mnist", tmp_path, val=30)
     (tmp_path / "out").mkdir()
-    with pytest.raises(Refused, match=r"datasets\.mnist\.val must be less than the 30 training images, found 30"):
+    with pytest.raises(Refused, match=r"datasets\.mnist\.data\.val must be less than the 30 training images, found 30"):
         dataset.prepare(raw, tmp_path / "out")
 
 
@@ -234,7 +239,7 @@ def test_quotas_add_up(count: int, split: str) -> None:
 
 def test_too_many_photos_and_a_changed_photograph_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Photos().download(tmp_path, None)
-    with pytest.raises(Refused, match=r"datasets\.photos\.val asks \d+ patches of \w+, which has \d+ to give"):
+    with pytest.raises(Refused, match=r"datasets\.photos\.data\.val asks \d+ patches of \w+, which has \d+ to give"):
         Photos(train=10, val=900_000).prepare(tmp_path, tmp_path)
     monkeypatch.setattr(photos, "PHOTOGRAPHS", (photos.Photograph("cat", {"chelsea.png": "0" * 64}, "", ""),))
     with pytest.raises(Refused, match=r"chelsea\.png of scikit-image .* has sha256 596aa1e7\w+, expected 0{64}"):
@@ -244,10 +249,11 @@ def test_too_many_photos_and_a_changed_photograph_are_refused(tmp_path: Path, mo
 # what about.yaml says
 
 
-def test_mean_is_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = RNG.integers(0, 256, (23, 5, 4, 3), np.uint8)
+    np.save(tmp_path / "a.npy", images)
     monkeypatch.setattr("pipeline.preprocess.BLOCK", 7 * 5 * 4 * 3)  # blocks that do not divide the number of images
-    assert mean(images) == pytest.approx((images.astype(np.float64) / 255).mean(axis=(0, 1, 2)), abs=1e-12)
+    assert mean(tmp_path / "a.npy") == pytest.approx((images.astype(np.float64) / 255).mean(axis=(0, 1, 2)), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_the_next_address_is_asked_when_one_fails(mirror: Path, folder: Path) ->
 def test_every_address_that_failed_is_named(mirror: Path, folder: Path) -> None:
     with serving(mirror) as web:
         file = wanted(urls=(f"{web.url}/a", f"{web.url}/b"))
-        with pytest.raises(Refused, match=r"/a: status 404 .*/b: status 404 .*point data\.mirror at a folder"):
+        with pytest.raises(Refused, match=r"/a: status 404 .*/b: status 404 .*by hand, put them into <folder>/made/ "):
             bring(file, folder, None)
 
 

@@ -51,6 +51,8 @@ class Dataset(abc.ABC):
     """Subtracted from pixels in [0, 1] before they enter the network."""
     files: tuple[fetch.File, ...] = ()
     """What `download` brings."""
+    terms: ClassVar[str] = ""
+    """What a person has to accept, and where, before the source gives the files."""
 
     def __init__(self, *, checksums: dict[str, str] | None = None) -> None:
         self.checksums = checksums or {}
@@ -69,7 +71,7 @@ class Dataset(abc.ABC):
         for name in self.checksums:
             if name not in known:
                 raise Refused(
-                    f"datasets.{self.name}.checksums: there is no file {name!r}; there is {', '.join(known)}."
+                    f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(known)}."
                 )
         return [
             dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None)
@@ -87,7 +89,7 @@ class Dataset(abc.ABC):
         Raises:
             Refused: not reachable, not there, or the wrong bytes.
         """
-        fetch.fetch_all(self.wanted(), folder, self.name, mirror)
+        fetch.fetch_all(self.wanted(), folder, self.name, mirror, self.terms)
 
     @abc.abstractmethod
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.datasets import Dataset
+from pipeline.datasets._splits import drawn, told
 from pipeline.stage import Refused
 
 NAMES = (
@@ -48,16 +49,13 @@ class IdxDataset(Dataset):
         images, labels = self._pair(raw, *NAMES[:2])
         if self.val >= len(images):
             raise Refused(
-                f"datasets.{self.name}.val must be less than the {len(images)} training images, found {self.val}."
+                f"datasets.{self.name}.data.val must be less than the {len(images)} training images, found {self.val}."
             )
-        parts = split(len(images), self.val, self.split_seed)
+        parts = drawn(len(images), self.val, self.split_seed)
         _save(folder, "train", images[parts[0]], labels[parts[0]])
         _save(folder, "val", images[parts[1]], labels[parts[1]])
         _save(folder, "test", *self._pair(raw, *NAMES[2:]))
-        return {
-            "split": f"validation: the first {self.val} of RandomState({self.split_seed}).permutation over the "
-            "training images, in the source's order; test: the source's test set"
-        }
+        return {"split": f"validation: {told(self.val, self.split_seed)}; test: the source's test set"}
 
     def _pair(
         self, raw: Path, images_name: str, labels_name: str
@@ -69,13 +67,6 @@ class IdxDataset(Dataset):
                 "expected N×H×W images and N labels."
             )
         return images, labels
-
-
-def split(count: int, val: int, seed: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:
-    """Indices of train and of validation, each in ascending order: all of 0 … count - 1, each once."""
-    # The legacy generator is the one whose numbers NumPy promises never to change.
-    order = np.random.RandomState(seed).permutation(count)
-    return np.sort(order[val:]), np.sort(order[:val])
 
 
 def _save(folder: Path, name: str, images: UInt8[np.ndarray, "n h w"], labels: UInt8[np.ndarray, " n"]) -> None:

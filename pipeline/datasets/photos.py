@@ -272,8 +272,8 @@ def _draw(
 ) -> list[Patch]:
     if len(candidates) < quota:
         raise Refused(
-            f"datasets.photos.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} to give; "
-            "choose a smaller number or another seed."
+            f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} "
+            "to give; choose a smaller number or another seed."
         )
     return [Patch(*candidates[index]) for index in rng.permutation(len(candidates))[:quota]]
 

@@ -1,0 +1,116 @@
+"""Folder: a person's own pictures, in any tree of folders or in a zip or tar archive."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+
+from pipeline import files as disk
+from pipeline import stage
+from pipeline.archives import Folder as FolderStore
+from pipeline.archives import Store, Zip, unpack_tar
+from pipeline.datasets import SPLITS, Source
+from pipeline.datasets._pictures import OnBadImage, PictureDataset
+from pipeline.datasets._splits import hashed
+from pipeline.images import ENDINGS, Item, Recipe, covering, mixed, write_split
+from pipeline.stage import Refused
+
+LISTING = "listing.csv"
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Folder(PictureDataset):
+    """Colours in [0, 1]: the largest square in the middle of every picture, turned upright and resized.
+
+    `download` only lists the pictures; they stay where they are. `dvc repro -f download@folder` lists them anew.
+
+    Args:
+        path: the folder or archive, relative to the project or absolute.
+        size: pixels of the side.
+        split_folders: split → its folder below `path`; for a split that is not named, pictures are taken from train's
+            folder by a hash of the name. Null: all splits by a hash of the name.
+        val, test: shares of the pictures, where a hash decides.
+    """
+
+    source = Source(
+        title="Folder of pictures",
+        url="",
+        licence="the pictures' own",
+        cite="",
+    )
+
+    def __init__(
+        self,
+        *,
+        path: str = "",
+        size: PositiveInt = 64,
+        split_folders: dict[str, str] | None = None,
+        val: Share = 0.1,
+        test: Share = 0.1,
+        on_bad_image: OnBadImage = "error",
+    ) -> None:
+        super().__init__(on_bad_image=on_bad_image)
+        self.path, self.size, self.val, self.test = Path(path), size, val, test
+        self.split_folders = split_folders
+        if split_folders is not None and ("train" not in split_folders or not set(split_folders) <= set(SPLITS)):
+            raise Refused(
+                f"datasets.folder.data.split_folders names {', '.join(split_folders) or 'nothing'}, "
+                "expected train and, as one likes, val and test."
+            )
+
+    def download(self, folder: Path, mirror: str | None) -> None:
+        """Write down which pictures there are. A mirror is not looked at."""
+        if self.path == Path():
+            raise Refused("datasets.folder.data.path must name a folder or an archive of pictures.")
+        unpacked = folder / "unpacked"
+        store = self._store(unpacked)
+        names = store.below("", ENDINGS)
+        if not names:
+            raise Refused(f"folder: {self.path} holds no pictures; expected names that end in {', '.join(ENDINGS)}.")
+        with (folder / LISTING).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([name] for name in names)
+        disk.remove(unpacked)
+
+    def _store(self, unpacked: Path) -> Store:
+        if self.path.is_dir():
+            return FolderStore(self.path, self.name)
+        if not self.path.is_file():
+            raise Refused(f"folder: there is no {self.path}; datasets.folder.data.path should name it.")
+        if self.path.suffix == ".zip":
+            return Zip(self.path, self.name)
+        return unpack_tar(self.path, unpacked, self.name)
+
+    def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
+        unpacked, tally = folder / "unpacked", self.tally()
+        store = self._store(unpacked)
+        with (raw / LISTING).open(newline="", encoding="utf-8") as file:
+            listed = [row[0] for row in csv.reader(file)]
+        if listed != store.below("", ENDINGS):
+            raise Refused(f"folder: {self.path} has changed since it was listed; run `dvc repro -f download@folder`.")
+        parts = self._divided(listed)
+        recipe = Recipe((self.size, self.size), partial(covering, size=self.size))
+        for split in SPLITS:
+            write_split(folder, split, store, mixed(parts[split]), recipe, tally)
+        disk.remove(unpacked)
+        by = "by folder" if self.split_folders else "by the sha256 of the name"
+        others = len(listed) - sum(map(len, parts.values()))
+        if others:
+            stage.log.info("folder: %d pictures lie in no folder that split_folders names; they are not used", others)
+        return {"split": by, "in_no_split": others, "skipped": tally.skipped}
+
+    def _divided(self, names: list[str]) -> dict[str, list[Item]]:
+        folders = self.split_folders or {"train": ""}
+        prefixes = {split: f"{name.strip('/')}/" if name else "" for split, name in folders.items()}
+        val, test = (0.0 if split in folders else share for split, share in (("val", self.val), ("test", self.test)))
+        parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        for name in names:
+            split = next((s for s, prefix in prefixes.items() if name.startswith(prefix)), None)
+            if split == "train":
+                split = hashed(name, val, test)
+            if split is not None:
+                parts[split].append(Item(name))
+        return parts
