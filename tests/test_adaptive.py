@@ -157,6 +157,7 @@ def test_statistics_count_what_training_chose_since_the_last_time() -> None:
     quantizer.eval()(latents(3, 4, 2, 2))
     found = quantizer.statistics()
     assert [found[f"chosen_{name}"] for name in ("2x4", "4x2", "8x1")] == [0, 0, 1]
+    assert found["selected_log2_codes"] == 3
     assert quantizer.statistics()["chosen_8x1"] == 0
 
 

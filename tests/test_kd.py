@@ -56,3 +56,20 @@ def test_the_projection_learns_and_the_codebook_follows() -> None:
 def test_parameter_count() -> None:
     quantizer = make_quantizer("kd", dim=64, num_codes=512, code_dim=128)
     assert quantizer.parameter_count == 2 * 65_536 + 2 * 64 * 128 + 128 + 64
+
+
+def test_codes_may_start_as_latents_of_the_first_batch() -> None:
+    quantizer = make_quantizer(
+        "kd", dim=4, num_codes=20, code_dim=2, start="latents", first_count=1.0, store_smoothed=False, decay=0.0
+    )
+    z = latents(1, 4, 4, 4) + 100
+    inside = quantizer.enter(z.permute(0, 2, 3, 1).reshape(-1, 4)).detach()
+    assert torch.cdist(quantizer.codebook, inside).min() > 1
+    out = quantizer(z)
+    torch.testing.assert_close(out.losses["commitment_loss"].item(), 0.0, atol=1e-6, rtol=0)
+    assert len(out.codes.unique()) == 16
+    before = quantizer.codebook.clone()
+    quantizer.eval()(z + 100)
+    assert torch.equal(before, quantizer.codebook)
+    quantizer.train()(z)
+    assert torch.cdist(quantizer.codebook[out.codes.flatten()], inside).diagonal().max() < 1e-2
