@@ -34,6 +34,8 @@ class Images:
         array = np.load(path, mmap_mode="r")[:limit]
         # N×H×W×C in memory is channels-last; the view below is N×C×H×W without a copy
         self.pixels = torch.from_numpy(np.array(array)).to(device).permute(0, 3, 1, 2)
+        labels = prepared / f"{split}_labels.npy"
+        self.labels = torch.from_numpy(np.load(labels)[:limit]) if labels.is_file() else None
         self.offset = float(read_yaml(prepared / "about.yaml")["offset"])
 
     def __len__(self) -> int:

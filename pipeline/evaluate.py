@@ -79,6 +79,8 @@ def evaluate_seed(
     batches = options["moving_batches"]
     moving = probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
     numbers["codes_moving"] = max(moving.values())
+    numbers |= probes.gap(model, splits["test"].batch(slice(0, options["batch_size"])))
+    numbers["selection"] = probes.selection(model, splits["test"], options["batch_size"])
     reconstructions = model(splits["test"].batch(slice(0, options["pictures"])))[0]
     return numbers, {
         "reconstructions": to_pixels(reconstructions, splits["test"].offset),
