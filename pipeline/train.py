@@ -144,6 +144,7 @@ class Training:
         start = time.perf_counter()
         record, sizes = [], []
         for step, images in enumerate(stage.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
+            self.model.quantizer.progress = (number - 1 + (step - 1) / steps) / options["epochs"]
             terms = self.step(images, number, step)
             record.append(torch.stack([term.detach() for term in terms.values()]))
             sizes.append(len(images))
@@ -152,7 +153,8 @@ class Training:
         self.schedule.step()
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
-        return line | {"val_mse": self.error(val), "seconds": seconds, **self.model.quantizer.statistics()}
+        line |= {"val_mse": self.error(val), "seconds": seconds}
+        return line | self.gap(val) | self.model.quantizer.statistics()
 
     def step(self, images: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One update; gives the loss terms."""
@@ -196,6 +198,21 @@ class Training:
         batches = images.in_order(self.settings["train"]["batch_size"])
         errors = [measures.squared_error(batch, self.model(batch)[0]) for batch in batches]
         return torch.cat(errors).mean().item()
+
+    def gap(self, images: Images) -> dict[str, float]:
+        """What quantization costs on the first batch of a split, the model frozen: see `measures`."""
+        self.model.eval()
+        batch = images.batch(slice(0, self.settings["train"]["batch_size"]))
+        with torch.no_grad():
+            latents = self.model.encoder(batch)
+            quantized = self.model.quantizer(latents)
+            unquantized = self.model.quantizer.unquantized(latents, quantized.codes)
+        ends = [quantized.z.detach().requires_grad_(), unquantized.detach().requires_grad_()]
+        at = [torch.autograd.grad(F.mse_loss(self.model.decoder(end), batch), end)[0] for end in ends]
+        return {
+            "quantization_loss": measures.quantization_loss(unquantized, quantized.z),
+            "gradient_gap": measures.gradient_gap(at[0], at[1]),
+        }
 
     def save(self, path: Path) -> None:
         state = {

@@ -26,10 +26,8 @@ def params() -> dict[str, Any]:
 
 def make_quantizer(name: str, dim: int = 4, seed: int = 0, **settings: Any) -> quantizers.Quantizer:
     """A small quantizer with the defaults of params.yaml, less what `settings` changes."""
-    defaults = {
-        "num_codes": 8,
-        **{k: v for k, v in config.read_params(ROOT / "params.yaml")["quantizer"].items() if k != "num_codes"},
-    }
+    small = {"num_codes": 8, "code_dim": 3, "capacity": 8, "sizes": [2, 4, 8]}
+    defaults = {**config.read_params(ROOT / "params.yaml")["quantizer"], **small}
     cls = quantizers.find(name)
     taken = registry.settings_of(cls).model_fields
     torch.manual_seed(seed)

@@ -35,3 +35,21 @@ def test_rates_by_hand() -> None:
     assert measures.utilization(128, 512) == 0.25
     assert measures.bits_per_pixel(9.0, latents=64, pixels=1024) == pytest.approx(9 / 16)
     assert math.isinf(measures.psnr(torch.tensor([0.0], dtype=torch.float64)).item())
+
+
+def test_gradient_gap_and_quantization_loss_by_hand() -> None:
+    true, straight = (torch.tensor(values).view(1, 2, 1, 1) for values in ([3.0, 4.0], [3.0, 1.0]))
+    assert measures.gradient_gap(straight, true) == pytest.approx(3 / 5)
+    assert measures.gradient_gap(true, true) == 0.0
+    assert measures.gradient_gap(true, 0 * true) == math.inf
+    assert measures.gradient_gap(0 * true, 0 * true) == 0.0
+    assert measures.quantization_loss(true, straight) == pytest.approx(9 / 2)
+
+
+def test_gradient_gap_of_a_quadratic_loss() -> None:
+    """L(z) = |z|²/2 has the gradient z: the gap is |z_q - z|/|z|."""
+    z = torch.tensor([[0.4, 1.2, -2.1]]).view(1, 3, 1, 1).requires_grad_()
+    quantized = z.detach().round().requires_grad_()
+    at = [torch.autograd.grad(end.square().sum() / 2, end)[0] for end in (quantized, z)]
+    expected = math.sqrt(0.4**2 + 0.2**2 + 0.1**2) / math.sqrt(0.4**2 + 1.2**2 + 2.1**2)
+    assert measures.gradient_gap(at[0], at[1]) == pytest.approx(expected, rel=1e-6)

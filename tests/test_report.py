@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import image
 
 from pipeline import files
-from pipeline.report import drawing, figures, rates, read, snapshot, summary, tables
+from pipeline.report import claims, drawing, figures, rates, read, snapshot, summary, tables
 from pipeline.report.__main__ import main
 from pipeline.stage import Refused
 
@@ -108,6 +108,23 @@ def test_published_numbers_stand_beside_measured_ones_only_where_there_are_some(
     assert {str(published["mse"]), f"{published['codes']:,}", str(published["duration"])} <= set(cells(line))
     assert photos.count("The paper has no numbers for this data set.") == 1
     assert "MSE, paper" not in photos
+
+
+def test_the_first_screen_shows_every_claim_with_its_verdict_and_numbers(made: Path) -> None:
+    """Made-up errors of lattice and vq are 0.009 and 0.013 with small spread, so that claim 1.1 holds."""
+    screen = text(made).split("## How these numbers were made")[0]
+    lines = {cells(line)[0]: cells(line) for line in screen.splitlines() if line.startswith("| [")}
+    papers = read.read_papers()
+    claimed = [
+        f"{paper}.{one}"
+        for paper, name in enumerate(claims.PAPERS, 1)
+        for one in range(1, len(papers[name]["claims"]) + 1)
+    ]
+    assert list(lines) == [f"[{number}](#verdicts)" for number in claimed]
+    first = lines["[1.1](#verdicts)"]
+    assert first[3].startswith("holds: 0.0091")
+    assert first[4].endswith("(published: 0.009 against 0.013)")
+    assert lines["[2.1](#verdicts)"][3] == "not judged (`kd_512x128` is not in the grid)"
 
 
 def test_every_table_lines_up_in_plain_text(made: Path) -> None:

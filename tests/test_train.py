@@ -264,3 +264,18 @@ def test_weights_of_another_model_are_refused(project: Project) -> None:
         models.load(other, Path("models/photos-vq/seed-0.safetensors"))
     with pytest.raises(Refused, match="dvc repro train@photos-vq"):
         models.load(other, Path("models/photos-vq/seed-9.safetensors"))
+
+
+@pytest.mark.parametrize("variant", ["kd_8192x8", "adaptive", "gumbel", "fsq"])
+def test_other_quantizers_train_and_are_measured(project: Project, variant: str) -> None:
+    settings = project(variant, epochs=2)
+    train.train_row(f"photos-{variant}", settings)
+    _, history = outputs(f"photos-{variant}")
+    assert (history["gradient_gap"] > 0).all()
+    assert (history["quantization_loss"] > 0).all()
+    if variant == "adaptive":
+        shares = history.filter(like="chosen_")
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    if variant in ("adaptive", "gumbel"):
+        steps = 5  # of 8 in 40 images; 10 in all, of which the last is 9/10 of the way
+        assert history["temperature"].iloc[-1] == pytest.approx(0.1 ** ((2 * steps - 1) / (2 * steps)))

@@ -6,7 +6,10 @@ class MyQuantizer(Quantizer):
     def __init__(self, dim: int, *, num_codes: PositiveInt) -> None: ...  # keyword-only arguments are the settings
     def nearest(self, v): ...            # (N, D) → points (N, D), codes (N, ...)
     def losses(self, v, points): ...     # name → weighted scalar
-    def decode(self, codes): ...         # codes (..., ...) → points (..., D)
+    def decode(self, codes): ...         # codes (..., ...) → what the decoder gets, (..., D)
+
+What lies around a codebook, such as a projection, goes into `enter` and `leave`; another gradient than the straight one
+into `passing`; and a quantizer that is not of this form at all overrides `quantize`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ class Quantized:
 
     Attributes:
         z: quantized latents (B, D, H, W); the gradient passes straight through to the latents.
-        codes: integers, (B, H, W), or (B, H, W, D) for a lattice; `decode` turns them back into points.
+        codes: integers, (B, H, W), or (B, H, W, D) for a lattice; `decode` turns them back into z. A quantizer that
+            cuts a latent vector into g pieces gives (B, H, W·g).
         losses: name → weighted scalar; their sum is the quantizer's loss.
     """
 
@@ -69,6 +73,12 @@ class Quantizer(nn.Module, abc.ABC):
     finite: bool = True
     """Whether there are exactly K codes, so that those never used can be counted as dead."""
 
+    straight: bool = True
+    """Whether the gradient reaches the latents as if nothing had been quantized: as through `unquantized`."""
+
+    progress: float = 0.0
+    """The share of the training that is done, from 0 to 1; training keeps it up to date for what is annealed."""
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
@@ -83,7 +93,40 @@ class Quantizer(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def decode(self, codes: Int[Tensor, ...]) -> Float[Tensor, ...]:
-        """The points (..., D) that belong to codes as `forward` gives them."""
+        """The quantized latents (..., D) that belong to codes as `forward` gives them."""
+
+    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "m d"]:
+        """What is quantized for each latent vector: by default the vector itself."""
+        return v
+
+    def leave(self, points: Float[Tensor, "m d"]) -> Float[Tensor, "n c"]:
+        """The way back from points to latent vectors."""
+        return points
+
+    def passing(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """The points, with the gradient that the vectors get."""
+        return StraightThrough.apply(v, points.detach())
+
+    def quantize(
+        self, latents: Float[Tensor, "n c"], images: int
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, "m ..."], dict[str, Float[Tensor, ""]]]:
+        """Quantized vectors with their gradient, codes and losses, for the latents of `images` images, one by one."""
+        v = self.enter(latents)
+        points, codes = self.nearest(v)
+        losses = self.losses(v, points)
+        if self.training:
+            self.update(v.detach(), codes)
+        return self.leave(self.passing(v, points)), codes, losses
+
+    def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h ..."]) -> Float[Tensor, "b d h w"]:
+        """What the decoder would get if the latents passed through without being quantized.
+
+        Args:
+            codes: what `forward` gave for these latents.
+        """
+        batch, dim, height, width = latents.shape
+        passed = self.leave(self.enter(latents.permute(0, 2, 3, 1).reshape(-1, dim)))
+        return passed.view(batch, height, width, dim).permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def update(self, v: Float[Tensor, "n d"], codes: Int[Tensor, "n ..."]) -> None:
@@ -112,12 +155,9 @@ class Quantizer(nn.Module, abc.ABC):
         v = latents.permute(0, 2, 3, 1).reshape(-1, dim)  # (N, D); no copy where latents are channels-last
         if (v.device.type == "cpu" or not self.training) and not torch.isfinite(v).all():
             raise NonFinite("latents hold NaN or infinity")
-        points, codes = self.nearest(v)
-        losses = self.losses(v, points)
-        if self.training:
-            self.update(v.detach(), codes)
-        z = StraightThrough.apply(v, points.detach()).view(batch, height, width, dim).permute(0, 3, 1, 2)
-        return Quantized(z, codes.view(batch, height, width, *codes.shape[1:]), losses)
+        z, codes, losses = self.quantize(v, batch)
+        z = z.view(batch, height, width, dim).permute(0, 3, 1, 2)
+        return Quantized(z, codes.view(batch, height, -1, *codes.shape[1:]), losses)
 
 
 def names() -> list[str]:

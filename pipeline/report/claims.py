@@ -52,6 +52,7 @@ class Verdict:
     dataset: str
     published: str
     judged: Judged
+    brief: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def judge(results: Results) -> list[Verdict]:
             for dataset in results.plan["datasets"]:
                 rows = {row.variant: row for row in results.of(dataset)}
                 published = publish(paper, claim, dataset)
-                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, decide(claim["test"], rows)))
+                judged, numbers = decide(claim["test"], rows), brief(claim["test"], rows)
+                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
     return found
 
 
@@ -227,9 +229,34 @@ def best(test: Mapping[str, Any], rows: Rows) -> Judged:
     return difference({**test, "against": lowest.variant, "side": "below"}, rows)
 
 
+def moves_on(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if the interval of the change from first to last epoch lies below 0 as a whole, fails if above."""
+    row, column = get(test["variant"], rows), test["measure"]
+    if column not in row.history:
+        raise Unjudgeable(f"`{column}` is not recorded for `{row.variant}`")
+    epochs = row.history.pivot(index="seed", columns="epoch", values=column)
+    first, last = epochs.iloc[:, 0], epochs.iloc[:, -1]
+    found = interval((last - first).tolist())
+    told = f"`{row.variant}` from {first.mean():.3g} to {last.mean():.3g} (n = {found.n}); change {bounds(found, '+')}"
+    return settle(found, 0.0, "below", told)
+
+
 KINDS: dict[str, Callable[[Mapping[str, Any], Rows], Judged]] = {
     function.__name__: function
-    for function in (difference, ratio, same, threshold, equals, within, chain, dominates, optimum, grows, best)
+    for function in (
+        difference,
+        ratio,
+        same,
+        threshold,
+        equals,
+        within,
+        chain,
+        dominates,
+        optimum,
+        grows,
+        best,
+        moves_on,
+    )
 }
 
 
@@ -321,6 +348,18 @@ def tell(row: Row, measure: str) -> str:
     places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
     number = summary.write(found, places, kind.scale)
     return f"`{row.variant}` {number}{kind.unit} (n = {found.n})"
+
+
+def brief(test: Mapping[str, Any], rows: Rows) -> str:
+    """The numbers that a verdict rests on, without names and intervals; nothing where there are more than three."""
+    names = test.get("variants") or [test[key] for key in ("variant", "against") if key in test]
+    if len(names) > 3 or "among" in test or not all(name in rows for name in names):
+        return ""
+    told = []
+    for measure in (test["measure"], *([test["rate"]] if "rate" in test else [])):
+        numbers = [tell(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
+        told.append(" against ".join(numbers))
+    return ", ".join(told) if all(rows[name].values(test["measure"]) for name in names) else ""
 
 
 def both(one: Row, other: Row, measure: str) -> str:

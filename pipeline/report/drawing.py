@@ -6,6 +6,7 @@ the same quantizer differ in line style and marker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -85,6 +87,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def colour(row: Row) -> str:
+    """The quantizer's colour; the codebooks [N, D] of one capacity shade from few codes (dark) to many (light)."""
+    if row.variant.startswith("kd_"):
+        doublings = math.log2(row.settings["quantizer"]["num_codes"] / 512)  # 512 to 65,536 codes are 0 to 7
+        return str(to_hex(mpl.colormaps["viridis"](min(max(doublings / 8, 0.0), 1.0))))
     return COLOURS.get(row.quantizer, "#666666")
 
 

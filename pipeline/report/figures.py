@@ -113,6 +113,7 @@ def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pic
         panel.set(title=group.title, xscale="log", yscale="log", xlabel="rank of the code")
         for axis in (panel.xaxis, panel.yaxis):
             plain(axis, (1.0,))
+        panel.tick_params(labelbottom=True)
         panel.legend(fontsize=8, loc="lower left")
     for panel in axes[:, 0]:
         panel.set_ylabel("times used on test")

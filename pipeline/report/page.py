@@ -21,6 +21,7 @@ def page(results: Results, pictures: Mapping[str, Picture]) -> str:
     parts += verdicts_section(results, judged)
     parts += audit.section(results, pictures)
     parts += papers.section(results, pictures)
+    parts += ["## Where every row comes from", tables.trail(results)]
     parts += ["## Words", glossary(), "## Figures", index(pictures), tables.targets(results)]
     return "\n\n".join(parts) + "\n"
 
@@ -118,13 +119,23 @@ def table_notes(results: Results, dataset: str) -> list[str]:
         above.""")
     paper = results.papers["ll_vq_vae"]
     if dataset not in paper["results"]:
-        return ["The paper has no numbers for this data set.", ours]
+        return ["The paper has no numbers for this data set.", ours, *idle_note(results, dataset)]
     published = prose(f"""Published: {paper["short"]}, {paper["results"][dataset]["source"]}, mean of {paper["seeds"]}
         seeds, times on {paper["hardware"]}. The paper does not say on which split it took the error. It counted codes
         over the training split while the model was in training mode; "recounted" is the authors' later count from one
         released checkpoint over training and validation images with the model frozen ({paper["recount"]["source"]}),
         which is how codes are counted here.""")
-    return [published, ours]
+    return [published, ours, *idle_note(results, dataset)]
+
+
+def idle_note(results: Results, dataset: str) -> list[str]:
+    """Where the times leave out work that the published procedure does, a sentence that says so."""
+    if all(row.settings["train"].get("idle_gradients", True) for row in results.of(dataset)):
+        return []
+    return [
+        prose("""Epochs at a learning rate of 0 did not work out the gradients that it discards (`train.idle_gradients`
+        is false): times of rows whose learning rate falls are shorter than the published procedure takes.""")
+    ]
 
 
 def glossary() -> str:

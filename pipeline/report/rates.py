@@ -146,7 +146,8 @@ def caption(points: Sequence[Point]) -> str:
     text = """Lower left is better. The rate is the empirical entropy of the codes on the test split: what an ideal
     coder that knows their frequencies would need. Filled markers: the learning rate falls as published; hollow: it is
     constant. Bars: standard deviation over the seeds. Where nearly every latent has a code of its own, as in a dense
-    lattice, the entropy only counts the latents and the true rate is higher."""
+    lattice, the entropy only counts the latents and the true rate is higher. A model that uses one code has no
+    rate and is left out."""
     if not points:
         return text
     return f"""{text} JPEG, at qualities q, codes the first test images side by side in one file, its header included;

@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 ERRORS = [Column("MSE, val", "val_mse"), Column("MSE, test", "test_mse")]
 CODES = [Column("codes in use", "codes_in_use", places=0)]
-SECONDS = [Column("training, s", "seconds", places=0)]
+SECONDS = [Column("training, s", "seconds")]
 FURTHER = [
     Column("PSNR, dB", "test_psnr", places=2),
     Column("utilization, %", "utilization", 100.0, 1),
@@ -42,7 +42,7 @@ FURTHER = [
     Column("dead codes", "dead_codes", places=0),
     Column("active dim.", "active_dimensions", places=1),
     Column("parameters", "quantizer_parameters", places=0),
-    Column("s / epoch", "seconds_per_epoch", places=1),
+    Column("s / epoch", "seconds_per_epoch"),
     Column("memory, MB", "peak_memory_mb", places=0),
 ]
 
@@ -169,6 +169,21 @@ PROVENANCE = {
     "hardware": ("device", "threads"),
     "platform": ("platform",),
 }
+
+
+def trail(results: Results) -> str:
+    """Every row with its settings file, the code's commit, when it was trained, and the command that makes it again."""
+    lines = [
+        [
+            f"[`{name}`][{name}]",
+            environment(row.environment, ("commit", "dirty")),
+            str(row.environment["date"]),
+            str(len(row.seeds)),
+            f"`dvc repro evaluate@{name}`",
+        ]
+        for name, row in results.rows.items()
+    ]
+    return table(["row, with its settings", "code at commit", "trained", "n", "command"], lines, left=5)
 
 
 def both(results: Results, keys: Sequence[str]) -> str:

@@ -38,6 +38,8 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
     if failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
+    if any(len(row.seeds) == 1 for row in rows.values()):
+        parts.append("Some rows have one seed (n = 1): their spread is not known, and what needs it is not judged.")
     checked = list(meetings(results, dataset))
     if checked:
         parts.append(
@@ -62,10 +64,22 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
     for number, found in by_number.items():
         claim = found[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
-        marks = [MARKS[verdict.judged.verdict] for verdict in found]
-        lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *marks])
-    heads = ["", "claim", "where", *(results.about[name]["title"] for name in datasets)]
+        lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *map(mark, found)])
+    heads = ["", "claim", "where", *(f"{results.about[name]['title']} ({seeds(results, name)})" for name in datasets)]
     return table(heads, lines, left=len(heads))
+
+
+def mark(verdict: Verdict) -> str:
+    """A verdict with its numbers, or with the reason why there is none, and the published numbers."""
+    told = MARKS[verdict.judged.verdict] + (f" ({verdict.judged.why})" if verdict.judged.why else "")
+    published = f" (published: {verdict.published})" if verdict.published != NONE else ""
+    return told + (f": {verdict.brief}" if verdict.brief else "") + published
+
+
+def seeds(results: Results, dataset: str) -> str:
+    """How many seeds the rows of a data set have."""
+    found = {len(row.seeds) for row in results.of(dataset)}
+    return f"n = {min(found)}" if len(found) == 1 else f"n = {min(found)} to {max(found)}"
 
 
 def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:

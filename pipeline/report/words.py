@@ -14,12 +14,18 @@ VARIANTS = {
     "vq": Variant("VQ-VAE", "a codebook of K vectors, learned by gradient"),
     "vq_ema": Variant("VQ-VAE (EMA)", "a codebook of K vectors, each the moving average of the latents it stands for"),
     "lattice": Variant("LL-VQ-VAE", "a grid with one learned spacing per dimension, pushed to be sparse (γ = 1)"),
-    "lattice_dense": Variant("LL-VQ-VAE (dense)", "the same, begun narrow in (−1, 1) and pushed to be dense (γ = −1)"),
-    "lattice_wide": Variant(
-        "LL-VQ-VAE (wide)", "the same, begun narrow in (−1, 1), that is with a wide choice of codes"
+    "lattice_dense": Variant(
+        "LL-VQ-VAE (dense)", "the same, begun with spacings in (−1, 1) and pushed to be dense (γ = −1)"
     ),
-    "lattice_frozen": Variant("lattice, frozen", "control: the spacing stays where it was begun, nothing is learned"),
+    "lattice_wide": Variant(
+        "LL-VQ-VAE (wide)", "the same, begun with spacings in (−1, 1), which aims at 2⁶⁴ codes instead of K"
+    ),
+    "lattice_frozen": Variant("lattice, frozen", "control: the spacing stays where it began, nothing of it is learned"),
     "lattice_ramp": Variant("lattice, ramp", "control: the spacing grows by the learning rate at each step, unlearned"),
+    "vq_ema_unstored": Variant("VQ-VAE (EMA), unstored", "smoothed counts are used once and not stored back"),
+    "vq_ema_counted": Variant("VQ-VAE (EMA), counted", "the counts of the moving average begin at 1"),
+    "lattice_linear": Variant("LL-VQ-VAE, linear output", "no LeakyReLU after the decoder's last convolution"),
+    "lattice_linear_latent": Variant("LL-VQ-VAE, linear latent", "no LeakyReLU after the encoder's last convolution"),
     "vq_corrected": Variant("VQ-VAE, corrected", "constant learning rate"),
     "vq_ema_corrected": Variant(
         "VQ-VAE (EMA), corrected", "constant learning rate, counts begun at 1, smoothed counts not stored back"
@@ -55,6 +61,7 @@ MEASURES = {
     "bits_per_latent": Measure("rate", unit=" bits", places=2),
     "quantization_loss": Measure("quantization loss"),
     "gradient_gap": Measure("gradient gap"),
+    "selected_log2_codes": Measure("log₂ of the size of the selected codebook", places=2),
 }
 
 

@@ -1,0 +1,57 @@
+"""What the adapters around `vector-quantize-pytorch` share (https://github.com/lucidrains/vector-quantize-pytorch).
+
+Two of its ways must not reach a measurement. Its loss in evaluation is a buffer that training has marked as requiring
+grad: here evaluation has no loss. Its codebooks also move under `torch.no_grad` in train mode: here they are frozen
+wherever gradients are off. And evaluation gives the codes' own points, not a straight-through sum that rounds.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pipeline.quantizers import Quantizer
+
+
+class Library(Quantizer):
+    """A quantizer whose work a module of the library does.
+
+    Args:
+        dim: D, the components of a latent vector.
+        num_codes: K.
+    """
+
+    inner: Any
+
+    def __init__(self, dim: int, num_codes: int) -> None:
+        super().__init__(dim)
+        self.num_codes = num_codes
+
+    @abc.abstractmethod
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Quantized latents (1, N, C), codes (1, N) and, in training, losses by name."""
+
+    def quantize(
+        self, latents: Float[Tensor, "n c"], images: int
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+        z, codes, losses = self.call(latents[None])
+        codes = codes[0].long()
+        if not self.training:
+            return self.decode(codes), codes, {}
+        return z[0], codes, {name: loss.reshape(()) for name, loss in losses.items()}
+
+    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+        codes = self.call(v[None])[1][0].long()
+        return self.decode(codes), codes
+
+    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
+        return {}
+
+    @property
+    def frozen(self) -> bool:
+        """Nothing may move: in evaluation, and where gradients are off."""
+        return not (self.training and torch.is_grad_enabled())

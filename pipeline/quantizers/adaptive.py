@@ -1,0 +1,232 @@
+"""Several codebooks, of which each image or position chooses one."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from pipeline.quantizers import Quantizer
+from pipeline.quantizers.kd import KD
+from pipeline.stage import Refused
+
+
+class Adaptive(Quantizer):
+    """Codebooks [N, D] of one capacity N·D; attention scores them for a data point and Gumbel-Softmax picks one.
+
+    Balance of the number of embeddings and their dimensions, https://arxiv.org/abs/2407.04939; where that is silent,
+    it follows Dynamic Vector Quantization, https://arxiv.org/abs/2202.01334: one learned key per codebook, the latent
+    as the query. A code is the index in all codebooks laid end to end, so that it names its codebook, too.
+
+    Training draws a codebook by straight-through Gumbel-Softmax (Jang et al. 2017) at a temperature that falls
+    geometrically; evaluation takes the most likely one without noise. With several heads the logits are the
+    logarithm of the heads' mean attention; with one these are the scores themselves, but for a constant.
+
+    Args:
+        dim: C, the components of a latent vector.
+        capacity: W = N·D, the same for every codebook.
+        sizes: N of every codebook, each a divisor of W.
+        heads: attention heads, of C // heads components each.
+        choice_per: an `image` or each `position` chooses.
+        scores: `attention`; `bias`: a learned number per codebook, whatever the latent; `random`: no choice is learned.
+        sampling: `gumbel`, or `soft`: training mixes all codebooks by their probabilities.
+        temperature_start, temperature_end: of the Gumbel-Softmax, at the first and the last step of the training.
+        beta, decay, epsilon, first_count, store_smoothed: of the codebooks; see `VQEMA`. Only codes that were really
+            chosen move.
+
+    Raises:
+        Refused: a size does not divide the capacity.
+    """
+
+    straight = False
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        capacity: PositiveInt,
+        sizes: Annotated[list[PositiveInt], Field(min_length=1)],
+        heads: PositiveInt,
+        choice_per: Literal["image", "position"],
+        scores: Literal["attention", "bias", "random"],
+        sampling: Literal["gumbel", "soft"],
+        temperature_start: PositiveFloat,
+        temperature_end: PositiveFloat,
+        beta: NonNegativeFloat,
+        decay: Annotated[float, Field(ge=0, lt=1)],
+        epsilon: PositiveFloat,
+        first_count: NonNegativeFloat,
+        store_smoothed: bool,
+    ) -> None:
+        super().__init__(dim)
+        for size in sizes:
+            if capacity % size:
+                raise Refused(f"quantizer.sizes holds {size}, which does not divide quantizer.capacity {capacity}.")
+        self.num_codes = sum(sizes)
+        self.choice_per, self.sampling, self.beta = choice_per, sampling, beta
+        self.temperatures = (temperature_start, temperature_end)
+        options: dict[str, Any] = {"beta": beta, "decay": decay, "epsilon": epsilon, "projection": "linear"}
+        options |= {"first_count": first_count, "store_smoothed": store_smoothed}
+        self.codebooks = nn.ModuleList(KD(dim, num_codes=size, code_dim=capacity // size, **options) for size in sizes)
+        self.scores = _SCORES[scores](dim, len(sizes), heads)
+        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0), persistent=False)
+        self.register_buffer("chosen", torch.zeros(len(sizes), dtype=torch.int64), persistent=False)
+
+    offsets: Tensor
+    chosen: Tensor
+
+    @property
+    def parameter_count(self) -> int:
+        """All codebooks, sums and projections, and what scores them."""
+        scoring = sum(parameter.numel() for parameter in self.scores.parameters())
+        return sum(codebook.parameter_count for codebook in self._each()) + scoring
+
+    def _each(self) -> list[KD]:
+        return list(self.codebooks)  # type: ignore[arg-type]
+
+    @property
+    def temperature(self) -> float:
+        """start·(end/start)^progress."""
+        start, end = self.temperatures
+        return start * (end / start) ** self.progress
+
+    def quantize(
+        self, latents: Float[Tensor, "n c"], images: int
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+        weights, choice = self.choose(latents, images)
+        if self.training:
+            self.chosen += torch.bincount(choice, minlength=len(self.codebooks))
+            return self._train(latents, weights, choice)
+        return self._evaluate(latents, choice)
+
+    def choose(self, latents: Float[Tensor, "n c"], images: int) -> tuple[Float[Tensor, "n m"], Int[Tensor, " n"]]:
+        """For each latent vector the weights of the codebooks, and the chosen one."""
+        per_image = self.choice_per == "image"
+        queries = latents.view(images, -1, self.dim).mean(1) if per_image else latents
+        logits = self.scores(queries, self.training)
+        if self.training and self.sampling == "gumbel":
+            weights = F.gumbel_softmax(logits, tau=self.temperature, hard=True)
+        else:
+            weights = logits.softmax(1)
+        if per_image:
+            weights = weights.repeat_interleave(len(latents) // images, 0, output_size=len(latents))
+        return weights, weights.detach().argmax(1)
+
+    def _train(
+        self, latents: Float[Tensor, "n c"], weights: Float[Tensor, "n m"], choice: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+        """All codebooks quantize everything, since the gradient of a choice is what the others would have given."""
+        mixed, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
+        for number, codebook in enumerate(self._each()):
+            v = codebook.enter(latents)
+            points, found = codebook.nearest(v)
+            mixed = mixed + weights[:, number, None] * codebook.leave(codebook.passing(v, points))
+            here = choice == number
+            codes = torch.where(here, self.offsets[number] + found, codes)
+            mine = here if self.sampling == "gumbel" else weights[:, number].detach()
+            commitment = commitment + ((v - points.detach()).square().mean(1) * mine).mean()
+            if bool(here.any()):
+                codebook.update(v.detach()[here], found[here])
+        return mixed, codes, {"commitment_loss": self.beta * commitment}
+
+    def _evaluate(
+        self, latents: Float[Tensor, "n c"], choice: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+        """Only the chosen codebook quantizes."""
+        z, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
+        for number, codebook in enumerate(self._each()):
+            rows = (choice == number).nonzero().squeeze(1)
+            if len(rows) == 0:
+                continue
+            v = codebook.enter(latents[rows])
+            points, found = codebook.nearest(v)
+            z = z.index_copy(0, rows, codebook.leave(codebook.passing(v, points)))
+            codes = codes.index_copy(0, rows, self.offsets[number] + found)
+            commitment = commitment + (v - points.detach()).square().mean(1).sum() / len(latents)
+        return z, codes, {"commitment_loss": self.beta * commitment}
+
+    def codebook_of(self, codes: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Which codebook each code belongs to."""
+        return torch.bucketize(codes, self.offsets[1:], right=True)
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        flat = codes.reshape(-1)
+        owner = self.codebook_of(flat)
+        z = self._each()[0].codebook.new_zeros(len(flat), self.dim)
+        for number, codebook in enumerate(self._each()):
+            rows = (owner == number).nonzero().squeeze(1)
+            z = z.index_copy(0, rows, codebook.leave(F.embedding(flat[rows] - self.offsets[number], codebook.codebook)))
+        return z.view(*codes.shape, self.dim)
+
+    def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """Through the projections of the codebook that was chosen for each position."""
+        flat, owner = latents.permute(0, 2, 3, 1).reshape(-1, self.dim), self.codebook_of(codes).reshape(-1, 1)
+        z = sum(
+            (owner == number) * codebook.leave(codebook.enter(flat)) for number, codebook in enumerate(self._each())
+        )
+        return z.view(*codes.shape, self.dim).permute(0, 3, 1, 2)  # type: ignore[union-attr]
+
+    def statistics(self) -> dict[str, float]:
+        """The share of each codebook in the choices of training since the last call, and the temperature."""
+        shares = (self.chosen / self.chosen.sum().clamp(min=1)).tolist()
+        self.chosen.zero_()
+        named = {
+            f"chosen_{book.num_codes}x{book.code_dim}": share for book, share in zip(self._each(), shares, strict=True)
+        }
+        return named | {"temperature": self.temperature}
+
+    def nearest(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError("which codebook is meant depends on the image; see quantize")
+
+    def losses(self, v: Tensor, points: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError("which codebook is meant depends on the image; see quantize")
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over one learned key per codebook: the logarithm of the heads' mean weights."""
+
+    def __init__(self, dim: int, codebooks: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.width = heads, max(1, dim // heads)
+        self.keys = nn.Parameter(torch.randn(codebooks, dim))
+        self.to_query = nn.Linear(dim, heads * self.width)
+        self.to_key = nn.Linear(dim, heads * self.width)
+
+    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
+        query = self.to_query(queries).view(len(queries), self.heads, self.width)
+        key = self.to_key(self.keys).view(len(self.keys), self.heads, self.width)
+        scores = torch.einsum("bhw,mhw->bhm", query, key) / math.sqrt(self.width)
+        # In logarithms throughout: softmax weights as logits would drown in the Gumbel noise.
+        return scores.log_softmax(2).logsumexp(1) - math.log(self.heads)
+
+
+class Bias(nn.Module):
+    """A learned number per codebook."""
+
+    def __init__(self, dim: int, codebooks: int, heads: int) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(codebooks))
+
+    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
+        return self.logits.expand(len(queries), -1)
+
+
+class Random(nn.Module):
+    """Any codebook with equal probability; in evaluation the same draw every time."""
+
+    def __init__(self, dim: int, codebooks: int, heads: int) -> None:
+        super().__init__()
+        self.codebooks = codebooks
+
+    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
+        generator = None if training else torch.Generator().manual_seed(0)
+        draw = torch.randint(self.codebooks, (len(queries),), generator=generator).to(queries.device)
+        return (F.one_hot(draw, self.codebooks) * 1e4).to(queries)
+
+
+_SCORES = {"attention": Attention, "bias": Bias, "random": Random}

@@ -1,0 +1,49 @@
+"""Finite scalar quantization: a few numbers, each rounded to one of a few levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.quantizers._library import Library
+
+
+class FSQ(Library):
+    """A linear layer to len(levels) numbers, each bounded by tanh and rounded to one of its levels, and a layer back.
+
+    Mentzer et al. 2023, https://arxiv.org/abs/2309.15505, as in vector-quantize-pytorch. No loss, nothing to collapse.
+    Levels 8, 8, 8 are 512 codes: up to 9 bits a latent.
+
+    Args:
+        dim: D of the latents.
+        levels: how many values each of the numbers takes; their product is K.
+    """
+
+    def __init__(self, dim: int, *, levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]) -> None:
+        super().__init__(dim, math.prod(levels))
+        import vector_quantize_pytorch  # seconds to import: not for a plan
+
+        self.inner = vector_quantize_pytorch.FSQ(levels, dim=dim)
+
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        z, codes = self.inner(latents)
+        return z, codes, {}
+
+    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        """The bounded numbers before rounding, on the scale of the points (the paper's section 3.1)."""
+        levels = self.inner._levels
+        half = (levels - 1) * (1 + 1e-3) / 2
+        offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+        bounded = torch.tanh(self.inner.project_in(v) + torch.atanh(offset / half)) * half - offset
+        return bounded / (levels // 2)
+
+    def leave(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        return self.inner.project_out(points)
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)

@@ -1,0 +1,85 @@
+"""A moving-average codebook of any [N, D], behind a projection from the latents and back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from pipeline import search
+from pipeline.quantizers.vq_ema import VQEMA
+from pipeline.stage import Refused
+
+
+class KD(VQEMA):
+    """A codebook [N, D] for latents of C components, so that N·D can be held fixed while the latents stay as they are.
+
+    Balance of the number of embeddings and their dimensions, https://arxiv.org/abs/2407.04939. How the paper brings
+    codebooks of different D to one network is not known here; `linear` keeps the number of codes per image, `regroup`
+    the number of components quantized.
+
+    Args:
+        dim: C.
+        num_codes: N.
+        code_dim: D.
+        projection: `linear`: a learned linear layer C → D before the codebook and D → C after it; `regroup`: each
+            latent vector is cut into C/D pieces, each of which gets a code.
+        beta, decay, epsilon, first_count, store_smoothed: see `VQEMA`.
+
+    Raises:
+        Refused: pieces of D do not make up C.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_codes: PositiveInt,
+        code_dim: PositiveInt,
+        projection: Literal["linear", "regroup"],
+        beta: NonNegativeFloat,
+        decay: Annotated[float, Field(ge=0, lt=1)],
+        epsilon: PositiveFloat,
+        first_count: NonNegativeFloat,
+        store_smoothed: bool,
+    ) -> None:
+        super().__init__(
+            code_dim,
+            num_codes=num_codes,
+            beta=beta,
+            decay=decay,
+            epsilon=epsilon,
+            first_count=first_count,
+            store_smoothed=store_smoothed,
+        )
+        if projection == "regroup" and dim % code_dim:
+            raise Refused(
+                f"quantizer.code_dim is {code_dim}, but regrouping cuts latents of model.dim {dim} into equal pieces."
+            )
+        self.dim = dim
+        self.code_dim = code_dim
+        linear = projection == "linear"
+        self.before: nn.Module = nn.Linear(dim, code_dim) if linear else nn.Identity()
+        self.after: nn.Module = nn.Linear(code_dim, dim) if linear else nn.Identity()
+
+    @property
+    def parameter_count(self) -> int:
+        """Codebook and sums, 2·N·D, and the projection."""
+        return super().parameter_count + sum(parameter.numel() for parameter in self.parameters())
+
+    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "m d"]:
+        return self.before(v).reshape(-1, self.code_dim)
+
+    def leave(self, points: Float[Tensor, "m d"]) -> Float[Tensor, "n c"]:
+        return self.after(points).reshape(-1, self.dim)
+
+    def nearest(self, v: Float[Tensor, "m d"]) -> tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]:
+        codes = search.nearest(v.detach(), self.codebook)
+        return F.embedding(codes, self.codebook), codes
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        points = self.after(F.embedding(codes, self.codebook))
+        return points.reshape(*codes.shape[:-1], -1, self.dim)

@@ -1,0 +1,52 @@
+"""Lookup-free quantization: the signs of a few numbers."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from pipeline.quantizers._library import Library
+from pipeline.stage import Refused
+
+
+class LFQ(Library):
+    """A linear layer to log2 K numbers, of which only the signs are kept, and a layer back.
+
+    Yu et al. 2023, https://arxiv.org/abs/2310.05737, section 3.1, as in vector-quantize-pytorch: a loss makes each
+    choice certain and all codes equally used. K = 512 codes are up to 9 bits a latent.
+
+    Args:
+        dim: D of the latents.
+        num_codes: K, a power of 2.
+        beta: weight of the commitment loss.
+        entropy_weight: of the entropy loss.
+
+    Raises:
+        Refused: K is not a power of 2.
+    """
+
+    def __init__(
+        self, dim: int, *, num_codes: PositiveInt, beta: NonNegativeFloat, entropy_weight: NonNegativeFloat
+    ) -> None:
+        super().__init__(dim, num_codes)
+        if num_codes < 2 or num_codes & (num_codes - 1):
+            raise Refused(f"quantizer.num_codes is {num_codes}, but lfq takes a power of 2 from 2 on.")
+        import vector_quantize_pytorch  # seconds to import: not for a plan
+
+        self.inner = vector_quantize_pytorch.LFQ(
+            dim=dim, codebook_size=num_codes, entropy_loss_weight=entropy_weight, commitment_loss_weight=beta
+        )
+
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        z, codes, loss = self.inner(latents)
+        return z, codes, {"entropy_and_commitment_loss": loss}
+
+    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        return self.inner.project_in(v)
+
+    def leave(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        return self.inner.project_out(points)
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)

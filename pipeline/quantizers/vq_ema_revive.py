@@ -1,0 +1,63 @@
+"""Vector quantization with a moving-average codebook whose dead codes are replaced."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor
+
+from pipeline.quantizers._library import Library
+
+
+class VQEMARevive(Library):
+    """A moving-average codebook (K, D); a code that is seldom used becomes a latent of the batch.
+
+    van den Oord et al. 2017, appendix A.1; replacement as in Zeghidour et al. 2021, https://arxiv.org/abs/2107.03312,
+    section III-C, and vector-quantize-pytorch. K = 512 codes are up to 9 bits a latent.
+
+    Args:
+        dim: D.
+        num_codes: K.
+        beta: weight of the commitment loss.
+        decay: of the moving averages, per training step.
+        epsilon: of the smoothing of the counts.
+        revive_below: a code is replaced when the moving average of its uses per step falls below this.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_codes: PositiveInt,
+        beta: NonNegativeFloat,
+        decay: Annotated[float, Field(ge=0, lt=1)],
+        epsilon: PositiveFloat,
+        revive_below: PositiveFloat,
+    ) -> None:
+        super().__init__(dim, num_codes)
+        from vector_quantize_pytorch import VectorQuantize  # seconds to import: not for a plan
+
+        self.inner = VectorQuantize(
+            dim,
+            num_codes,
+            decay=decay,
+            eps=epsilon,
+            commitment_weight=beta,
+            rotation_trick=False,
+            threshold_ema_dead_code=revive_below,
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """Codebook and sums, 2·K·D, counted as for `vq_ema`."""
+        return 2 * self.inner.codebook.numel()
+
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        z, codes, loss = self.inner(latents, freeze_codebook=self.frozen)
+        return z, codes, {"commitment_loss": loss}
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return F.embedding(codes, self.inner.codebook)
