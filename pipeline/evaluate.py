@@ -72,7 +72,7 @@ def evaluate_seed(
     model = models.build(settings, splits["test"].shape, seed)
     start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
     models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
-    model.to(splits["test"].pixels.device).eval()
+    model.to(splits["test"].device).eval()
     numbers, usage = measure(model, splits, options["batch_size"])
     length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
     numbers |= probes.journey(model.quantizer, start, length)
