@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline import distinct, measures
+from pipeline import distinct
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import Quantizer
@@ -43,25 +43,6 @@ def moving_codes(model: Autoencoder, images: Images, batch_size: int, batches: i
 
 
 @torch.enable_grad()
-def gap(model: Autoencoder, images: Float[Tensor, "b c h w"]) -> dict[str, float]:
-    """What quantization costs on these images, with the model frozen and in evaluation mode.
-
-    Returns:
-        `quantization_loss` and `gradient_gap`; see `measures`.
-    """
-    model.eval()
-    with torch.no_grad():
-        latents = model.encoder(images)
-        quantized = model.quantizer(latents)
-        unquantized = model.quantizer.unquantized(latents, quantized.codes)
-    ends = [end.detach().requires_grad_() for end in (quantized.z, unquantized)]
-    at = [torch.autograd.grad(F.mse_loss(model.decoder(end), images), end)[0] for end in ends]
-    return {
-        "quantization_loss": measures.quantization_loss(unquantized, quantized.z),
-        "gradient_gap": measures.gradient_gap(at[0], at[1]),
-    }
-
-
 @torch.no_grad()
 def selection(model: Autoencoder, images: Images, batch_size: int) -> dict[str, dict[str, float]] | None:
     """Which codebook a quantizer that has several chooses how often, the model frozen; None for other quantizers.

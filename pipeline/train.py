@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import files, measures, models, probes, provenance, stage
+from pipeline import files, gaps, measures, models, provenance, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import NonFinite
@@ -154,7 +154,7 @@ class Training:
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
         line |= {"val_mse": self.error(val), "seconds": seconds}
-        line |= probes.gap(self.model, val.batch(slice(0, options["batch_size"])))
+        line |= gaps.gap(self.model, val.batch(slice(0, options["batch_size"])))
         return line | self.model.quantizer.statistics()
 
     def step(self, images: Tensor, epoch: int, step: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import make_quantizer
 
-from pipeline import files, probes
+from pipeline import files, gaps, probes
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 
@@ -108,7 +108,7 @@ def test_the_ramp_is_as_long_as_all_steps(limit: int | None, length: float) -> N
 def test_gap_against_the_definition(images: Images) -> None:
     model = model_of("vq")
     batch = images.batch(slice(0, 8))
-    found = probes.gap(model, batch)
+    found = gaps.gap(model, batch)
     latents = model.encoder(batch).detach()
     quantized = model.quantizer(latents).z.detach()
     gradients = []
