@@ -1,6 +1,8 @@
 """Verb: bring a data set's files to data/raw/<dataset>/. `python -m pipeline.download <dataset>`
 
 reports/settings/data/<dataset>.yaml, the mirror → data/raw/<dataset>.partial → data/raw/<dataset>
+
+Its stage runs again when what it brings changes: reports/settings/download/<dataset>.yaml.
 """
 
 from __future__ import annotations
@@ -26,17 +28,17 @@ def main() -> None:
 
 
 def download(name: str) -> None:
-    """Bring the files of the data set `name`; what a broken-off download of the same settings left is gone on with.
+    """Bring the files of the data set `name`; what a broken-off download of the same files left is gone on with.
 
     Raises:
         Refused: no such data set or settings, the mirror is not there, or the bytes are wrong or cannot be had.
     """
-    dataset, settings = datasets.from_settings(name)
+    dataset, _ = datasets.from_settings(name)
     mirror = find_mirror()
     RAW.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(RAW / f".{name}.lock", timeout=0):
-            folder = _begin(RAW / f"{name}.partial", {"dataset": name, "settings": settings})
+            folder = _begin(RAW / f"{name}.partial", {"dataset": name, **dataset.identity()})
             dataset.download(folder, mirror)
             files.remove(RAW / name)
             os.replace(folder, RAW / name)
@@ -47,7 +49,7 @@ def download(name: str) -> None:
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> Path:
-    """The folder to download into: the one that a broken-off download left, if it was for the same settings."""
+    """The folder to download into: the one that a broken-off download left, if it was for the same files."""
     note = folder / "about.yaml"
     if not note.is_file() or files.read_yaml(note) != about:
         files.remove(folder)

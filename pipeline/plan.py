@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, files, sources, stage
+from pipeline import config, datasets, files, sources, stage
 
 SETTINGS = Path("reports/settings")
 
@@ -49,6 +49,8 @@ def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None
         code = sources.digests("pipeline.download", "pipeline.preprocess", f"pipeline.datasets.{name}")
         content = {"dataset": name, "settings": config.data(params, name), "code": code}
         files.write_yaml(folder / "data" / f"{name}.yaml", content)
+        wanted = datasets.find(name)(**config.data(params, name)).identity()
+        files.write_yaml(folder / "download" / f"{name}.yaml", wanted, f"What the download of {name} depends on.")
     measuring = {**config.evaluate(params), "code": sources.digests("pipeline.evaluate")}
     files.write_yaml(folder / "evaluate.yaml", measuring)
     plan = {"rows": [row.name for row in rows], **grid.model_dump(), "changed": changed(params)}

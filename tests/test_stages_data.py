@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import tenacity
 from filelock import FileLock
 from server import Handler, serving
 
-from pipeline import download, fetch, files, preprocess
+from pipeline import datasets, download, fetch, files, preprocess, registry
 from pipeline.stage import Refused
 
 
@@ -134,11 +135,11 @@ def test_a_failed_download_leaves_the_old_one_and_what_it_has(project: Path, mon
 
 
 @pytest.mark.usefixtures("project")
-def test_what_other_settings_left_beside_is_not_used() -> None:
+def test_what_a_download_of_other_files_left_beside_is_not_used() -> None:
     beside = Path("data/raw/mnist.partial")
     beside.mkdir(parents=True)
     (beside / "train-images-idx3-ubyte.gz").write_bytes(b"of an older mirror")
-    files.write_yaml(beside / "about.yaml", {"dataset": "mnist", "settings": {"val": 5}})
+    files.write_yaml(beside / "about.yaml", {"dataset": "mnist", "files": {"train-images-idx3-ubyte.gz": "md5:0"}})
     download.download("mnist")
     assert Path("data/raw/mnist/train-images-idx3-ubyte.gz").stat().st_size > 100
 
@@ -162,3 +163,30 @@ def test_a_failed_preparation_leaves_the_old_one() -> None:
         preprocess.preprocess("mnist")
     assert tree("data/prepared/mnist") == before
     assert [path.name for path in Path("data/prepared").iterdir()] == ["mnist"]
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_only_what_is_brought_makes_a_download_stale(name: str) -> None:
+    """A split's seed, a share, a size in pixels changes what is prepared, not what is downloaded."""
+    cls = datasets.find(name)
+    others = {"val": 3, "split_seed": 7, "on_bad_image": "skip", "crop": 100, "seed": 5, "train": 8}
+    if name in ("folder", "diabetic_retinopathy"):
+        others["val"] = 0.3
+    taken = {key: value for key, value in others.items() if key in registry.settings_of(cls).model_fields}
+    assert taken
+    assert cls(**taken).identity() == cls().identity()
+    assert json.loads(json.dumps(cls().identity())) == cls().identity()
+
+
+def test_other_files_make_a_download_stale() -> None:
+    kinds = [
+        {},
+        {"size": 128},
+        {"layout": "tree"},
+        {"layout": "tree", "size": 128},
+        {"checksums": {"images1024x1024.zip": "md5:1"}},
+    ]
+    identities = [json.dumps(datasets.find("ffhq")(**kind).identity()) for kind in kinds]
+    assert len(set(identities)) == len(kinds)
+    assert datasets.find("ffhq")(size=256).identity() == datasets.find("ffhq")().identity()
+    assert datasets.find("folder")(path="a").identity() != datasets.find("folder")(path="b").identity()

@@ -80,6 +80,10 @@ class Dataset(abc.ABC):
             for file in self.files
         ]
 
+    def identity(self) -> dict[str, Any]:
+        """What `download` brings. Only a change of this downloads anew, not another split or size."""
+        return {"files": {file.name: file.checksum for file in self.wanted()}}
+
     def download(self, folder: Path, mirror: str | None) -> None:
         """Bring the source's files into `folder`, which may hold those of an earlier, broken-off download.
 

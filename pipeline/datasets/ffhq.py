@@ -72,6 +72,9 @@ class Ffhq(PictureDataset):
         self.original = THUMBNAIL if size == THUMBNAIL else FULL
         self.files = (LISTING,) if layout == "tree" else (ZIPS[self.original],)
 
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"pixels": self.original}
+
     def download(self, folder: Path, mirror: str | None) -> None:
         super().download(folder, mirror)
         if self.layout == "tree":

@@ -62,6 +62,9 @@ class Folder(PictureDataset):
                 "expected train and, as one likes, val and test."
             )
 
+    def identity(self) -> dict[str, Any]:
+        return {"path": str(self.path)}
+
     def download(self, folder: Path, mirror: str | None) -> None:
         """Write down which pictures there are. A mirror is not looked at."""
         if self.path == Path():
