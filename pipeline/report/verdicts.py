@@ -47,7 +47,30 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
         parts.append(
             f"Of {len(checked)} published numbers, {sum(one.met == 'yes' for one in checked)} were [met](#met)."
         )
+    audited = audit_in_short(rows)
+    if audited:
+        parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
+
+
+def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
+    """The two findings of the audit that bear most on the claims: the lattice's ramp, and the counts of VQ-EMA."""
+    told = []
+    off = summary.of(rows["lattice"], "spacing_off_ramp") if "lattice" in rows else None
+    if off:
+        told.append(
+            f"every spacing of the lattice ends within {summary.write(off, 4)} of its start plus the steps taken"
+        )
+    frozen, moved = (
+        summary.of(rows["vq_ema"], key) if "vq_ema" in rows else None for key in ("codes_in_use", "codes_moving")
+    )
+    if frozen and moved:
+        batches = int(rows["vq_ema"].pictures["moving_batches"][-1])
+        told.append(
+            f"VQ-VAE (EMA) uses {summary.write(frozen, 0)} codes with the model frozen, and {summary.write(moved, 0)} "
+            f"are counted over {batches} batches in training mode"
+        )
+    return told
 
 
 def short(row: Row) -> str:
