@@ -44,13 +44,19 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
         parts.append("Some rows have two seeds, whose 95 % interval is 12.7 standard errors to either side.")
     checked = list(meetings(results, dataset))
     if checked:
-        parts.append(
-            f"Of {len(checked)} published numbers, {sum(one.met == 'yes' for one in checked)} were [met](#met)."
-        )
+        parts.append(meeting_in_short(checked))
     audited = audit_in_short(rows)
     if audited:
         parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
+
+
+def meeting_in_short(checked: Sequence[Meeting]) -> str:
+    count = {answer: sum(one.met == answer for one in checked) for answer in ("yes", "no", "not judged")}
+    return (
+        f"Of {len(checked)} published numbers, [met](#met): {count['yes']}, not met: {count['no']}, "
+        f"not judged: {count['not judged']}."
+    )
 
 
 def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
@@ -112,7 +118,7 @@ def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
     lines = []
     for number, found in grouped(verdicts, paper).items():
         reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in found}
-        alike = len(reasons) == 1 and found[0].judged.verdict == OPEN
+        alike = len(found) > 1 and len(reasons) == 1 and found[0].judged.verdict == OPEN
         for verdict in found[:1] if alike else found:
             where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
             told = MARKS[verdict.judged.verdict] + (f": {verdict.judged.why}" if verdict.judged.why else "")
@@ -152,7 +158,10 @@ class Meeting(NamedTuple):
 
     @property
     def met(self) -> str:
-        return "yes" if abs(self.published - self.measured.mean) <= self.reach else "no"
+        """yes, no, or not judged: one seed that is off by more than the rounding says nothing."""
+        if abs(self.published - self.measured.mean) <= self.reach:
+            return "yes"
+        return "no" if self.measured.std is not None else "not judged"
 
 
 def meetings(results: Results, dataset: str) -> Iterator[Meeting]:
