@@ -69,8 +69,8 @@ each claim:"""
 
 MET = """A published number counts as met if it lies within the 95 % prediction interval that the measured seeds give
 for a mean of as many seeds as the paper's, widened by half a unit of its last printed digit ("may differ by"). Few
-seeds make this wide; one seed shows no spread, so that it can meet a number but not miss it. Times are not compared: the
-hardware differs."""
+seeds make this wide; one seed shows no spread, so that it can meet a number but not miss it. Times are not compared:
+the hardware differs."""
 
 
 def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> list[str]:
