@@ -108,6 +108,12 @@ def test_what_the_camera_cut_off_is_black() -> None:
     assert cut[45, 2:-2].max(axis=1).min() > 40
 
 
+def test_sums_are_exact_up_to_the_largest_block() -> None:
+    images_ = RNG.integers(0, 256, (3, 5, 7, 3), np.uint8)
+    assert images.sums(images_) == images_.astype(np.int64).sum(axis=(0, 1, 2)).tolist()
+    assert images.sums(np.full((1 << 24, 1, 1, 1), 255, np.uint8)) == [255 << 24]
+
+
 # writing
 
 
