@@ -1,7 +1,7 @@
 # make report   everything from nothing: virtual environment, requirements, `dvc repro`
 # make test     lint, types and all tests
 .DEFAULT_GOAL := report
-.PHONY: install report check test lint format clean
+.PHONY: install report check snapshot test lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -25,6 +25,10 @@ report: install check
 # what is wrong in params.yaml is said in one sentence before DVC reads it
 check: install
 	@python -m pipeline.plan --check
+
+# keep the report that stands under reports/reference/
+snapshot: install
+	python -m pipeline.report.snapshot
 
 test: install lint
 	pytest

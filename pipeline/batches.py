@@ -68,6 +68,9 @@ class Images:
         if self.pixels is not None:
             # N×H×W×C in memory is channels-last; the view is N×C×H×W without a copy
             self.pixels = self.pixels.permute(0, 3, 1, 2)
+        labels = prepared / f"{split}_labels.npy"
+        self.labels = torch.from_numpy(np.load(labels)[:limit]) if labels.is_file() else None
+        """int64 (N,), or None where the data set has none."""
 
     def __len__(self) -> int:
         return len(self.source)

@@ -7,6 +7,7 @@ models/<row>/, data/prepared/<dataset>/ → reports/runs/<row>.json   the measur
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline import distinct, files, measures, models, probes, stage
+from pipeline import distinct, files, gaps, measures, models, probes, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import Quantizer
@@ -47,7 +48,7 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) ->
         numbers, pictures = evaluate_seed(row, seed, settings, options, splits, epochs)
         times = epochs["seconds"]
         timing = {"seconds_per_epoch": times.mean(), "seconds": times.sum(), "peak_memory_mb": about["peak_memory_mb"]}
-        seeds.append({"seed": seed, **numbers, **timing})
+        seeds.append({"seed": seed, **numbers_or_none({**numbers, **timing})})
         arrays.append(pictures)
         stage.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
     originals = to_pixels(splits["test"].batch(slice(0, options["pictures"])), splits["test"].offset)
@@ -79,6 +80,8 @@ def evaluate_seed(
     batches = options["moving_batches"]
     moving = probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
     numbers["codes_moving"] = max(moving.values())
+    numbers |= gaps.gap(model, splits["test"].batch(slice(0, options["batch_size"])))
+    numbers["selection"] = probes.selection(model, splits["test"], options["batch_size"])
     reconstructions = model(splits["test"].batch(slice(0, options["pictures"])))[0]
     return numbers, {
         "reconstructions": to_pixels(reconstructions, splits["test"].offset),
@@ -108,6 +111,11 @@ def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> t
     numbers["bits_per_pixel"] = measures.bits_per_pixel(numbers["bits_per_latent"], latents, height * width)
     kept = tested.counter.counts(USAGE)
     return numbers, np.pad(kept, (0, USAGE - len(kept)))
+
+
+def numbers_or_none(measured: dict[str, Any]) -> dict[str, Any]:
+    """None for what is infinite or undefined, e.g. the PSNR of a perfect reconstruction, which JSON cannot hold."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in measured.items()}
 
 
 class Codes:

@@ -37,9 +37,9 @@ def quantization_loss(unquantized: Float[Tensor, "b c h w"], quantized: Float[Te
 def gradient_gap(at_quantized: Float[Tensor, "b c h w"], at_unquantized: Float[Tensor, "b c h w"]) -> float:
     """How far the straight-through gradient is from the true one: ‖g(z_q) - g(z)‖ / ‖g(z)‖.
 
-    g is the gradient of the reconstruction loss with respect to the decoder's input, z_q the quantized latents and z the
-    unquantized. After Balance of the number of embeddings and their dimensions, https://arxiv.org/abs/2407.04939, whose
-    exact definition is not known here. 0 where both vanish.
+    g is the gradient of the reconstruction loss with respect to the decoder's input, z_q the quantized latents and z
+    the unquantized. After Balance of the number of embeddings and their dimensions, https://arxiv.org/abs/2407.04939,
+    whose exact definition is not known here. 0 where both vanish.
     """
     gap = (at_quantized.double() - at_unquantized.double()).norm().item()
     true = at_unquantized.double().norm().item()

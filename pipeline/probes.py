@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from pipeline import distinct
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import Quantizer
+from pipeline.quantizers.adaptive import Adaptive
 
 
 @torch.no_grad()
@@ -38,6 +40,29 @@ def moving_codes(model: Autoencoder, images: Images, batch_size: int, batches: i
         if done == batches:
             break
     return {**found, done: counter.distinct}
+
+
+@torch.enable_grad()
+@torch.no_grad()
+def selection(model: Autoencoder, images: Images, batch_size: int) -> dict[str, dict[str, float]] | None:
+    """Which codebook a quantizer that has several chooses how often, the model frozen; None for other quantizers.
+
+    Returns:
+        `all` and each label that the data set has → name of the codebook, as NxD → its share of the codes.
+    """
+    quantizer = model.eval().quantizer
+    if not isinstance(quantizer, Adaptive):
+        return None
+    names = quantizer.codebook_names
+    rows = []
+    for batch in images.in_order(batch_size):
+        owner = quantizer.codebook_of(model(batch)[1].codes).flatten(1)
+        rows.append(F.one_hot(owner, len(names)).double().mean(1).cpu())
+    shares = torch.cat(rows)  # one row per image
+    groups = {"all": shares}
+    if images.labels is not None:
+        groups |= {str(label): shares[images.labels == label] for label in images.labels.unique().tolist()}
+    return {group: dict(zip(names, rows.mean(0).tolist(), strict=True)) for group, rows in groups.items()}
 
 
 def bits(vectors: Float[Tensor, "n d"]) -> Int[Tensor, "n d"]:

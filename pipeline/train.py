@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import files, measures, models, provenance, stage
+from pipeline import files, gaps, measures, models, provenance, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import NonFinite
@@ -154,7 +154,8 @@ class Training:
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
         line |= {"val_mse": self.error(val), "seconds": seconds}
-        return line | self.gap(val) | self.model.quantizer.statistics()
+        line |= gaps.gap(self.model, val.batch(slice(0, options["batch_size"])))
+        return line | self.model.quantizer.statistics()
 
     def step(self, images: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One update; gives the loss terms."""
@@ -198,21 +199,6 @@ class Training:
         batches = images.in_order(self.settings["train"]["batch_size"])
         errors = [measures.squared_error(batch, self.model(batch)[0]) for batch in batches]
         return torch.cat(errors).mean().item()
-
-    def gap(self, images: Images) -> dict[str, float]:
-        """What quantization costs on the first batch of a split, the model frozen: see `measures`."""
-        self.model.eval()
-        batch = images.batch(slice(0, self.settings["train"]["batch_size"]))
-        with torch.no_grad():
-            latents = self.model.encoder(batch)
-            quantized = self.model.quantizer(latents)
-            unquantized = self.model.quantizer.unquantized(latents, quantized.codes)
-        ends = [quantized.z.detach().requires_grad_(), unquantized.detach().requires_grad_()]
-        at = [torch.autograd.grad(F.mse_loss(self.model.decoder(end), batch), end)[0] for end in ends]
-        return {
-            "quantization_loss": measures.quantization_loss(unquantized, quantized.z),
-            "gradient_gap": measures.gradient_gap(at[0], at[1]),
-        }
 
     def save(self, path: Path) -> None:
         state = {

@@ -62,12 +62,13 @@ def write_about(root: Path, dataset: str) -> None:
 def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
     quantizer, constant, error, codes = VARIANTS.get(variant, ("vq_ema", True, 0.01, 100))
     name = f"{dataset}-{variant}"
+    shape = variant.removeprefix("kd_").split("x") if variant.startswith("kd_") else ("512", "64")
     settings: dict[str, Any] = {
         "dataset": dataset,
         "variant": variant,
         "seeds": list(seeds),
         "model": {"dim": 64, "hidden": [64]},
-        "quantizer": {"name": quantizer, "num_codes": 512},
+        "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])},
         "train": {"epochs": EPOCHS, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
         "code": {"pipeline/train.py": "00ff"},
     }
@@ -131,6 +132,9 @@ def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float
             spacing = {"spacing_mean": 5 + 0.01 * seed + (0 if variant == "lattice_frozen" else 0.2 * fall)}
             lines.append(
                 {
+                    **(choices(epoch) if variant == "adaptive" else {}),
+                    "quantization_loss": 0.02 * fall,
+                    "gradient_gap": 0.3 * fall,
                     **(spacing if variant.startswith("lattice") else {}),
                     "seed": seed,
                     "epoch": epoch,
@@ -143,6 +147,11 @@ def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(lines).to_csv(path, index=False)
+
+
+def choices(epoch: int) -> dict[str, float]:
+    """From the larger codebook to the smaller."""
+    return {"chosen_512x128": epoch / 10, "chosen_65536x1": 1 - epoch / 10}
 
 
 def write_pictures(path: Path, dataset: str, quantizer: str, seeds: int, error: float, codes: int) -> None:

@@ -108,7 +108,7 @@ def test_every_figure_is_drawn_and_shows_something() -> None:
 
 def test_codebooks_of_the_second_paper_are_drawn() -> None:
     kinds = {
-        f"kd_{n}x{d}": {"name": "vq_ema", "num_codes": n, "dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
+        f"kd_{n}x{d}": {"name": "kd", "num_codes": n, "code_dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
     }
     found = {f"dots-{name}": row(name, [0.4, 0.3], quantizer=kind, lr_decay=1.0) for name, kind in kinds.items()}
     plan = {"datasets": ["dots"], "variants": list(kinds)}
@@ -123,3 +123,15 @@ def test_codebooks_of_the_second_paper_are_drawn() -> None:
 def pixels(figure: Any) -> np.ndarray:
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(float)
+
+
+def test_a_switch_that_was_not_run_names_its_command() -> None:
+    base = row("vq_ema", [0.4], quantizer=EMA)
+    results = read.Results({"datasets": ["dots"]}, {base.name: base}, {}, read.read_papers(), Path())
+    lines = [line for line in audit.findings(results, "dots").splitlines() if line.startswith("| 5")]
+    assert "`dvc exp run -S 'grid.datasets=[dots]' -S 'grid.variants=[vq_ema,vq_ema_unstored]'`" in lines[0]
+
+
+def test_every_switch_of_the_audit_is_a_variant_one_can_run(params: dict[str, Any]) -> None:
+    for one in read.read_papers()["ll_vq_vae"]["audit"]:
+        assert set(one.get("variants", [])) <= set(params["variants"])

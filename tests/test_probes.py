@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import make_quantizer
 
-from pipeline import files, probes
+from pipeline import files, gaps, probes
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 
@@ -103,3 +103,33 @@ def test_a_size_loss_alone_is_a_ramp() -> None:
 def test_the_ramp_is_as_long_as_all_steps(limit: int | None, length: float) -> None:
     """30 images are 3 batches of 10; the first 17 are 2."""
     assert probes.ramp_length(0.1, 30, {"max_images": limit, "batch_size": 10}) == pytest.approx(length)
+
+
+def test_gap_against_the_definition(images: Images) -> None:
+    model = model_of("vq")
+    batch = images.batch(slice(0, 8))
+    found = gaps.gap(model, batch)
+    latents = model.encoder(batch).detach()
+    quantized = model.quantizer(latents).z.detach()
+    gradients = []
+    for end in (quantized, latents):
+        end.requires_grad_()
+        ((model.decoder(end) - batch) ** 2).mean().backward()
+        gradients.append(end.grad.double())
+    expected = ((gradients[0] - gradients[1]).square().sum() / gradients[1].square().sum()).sqrt().item()
+    assert found["gradient_gap"] == pytest.approx(expected, rel=1e-6)
+    assert found["quantization_loss"] == pytest.approx((quantized - latents).double().square().mean().item(), rel=1e-5)
+    assert all(parameter.grad is None for parameter in model.quantizer.parameters())
+
+
+def test_selection_by_label(images: Images) -> None:
+    model = model_of("adaptive", sizes=[2, 4], capacity=8)
+    images.labels = torch.arange(40) % 2
+    model.quantizer.scores.forward = lambda queries, training: queries[:, :1] * torch.tensor([[1.0, -1.0]])
+    found = probes.selection(model, images, 16)
+    latents = model.encoder(images.batch(slice(None))).mean((2, 3))[:, 0]
+    second = (latents < 0).double()
+    assert found["all"] == pytest.approx({"2x4": 1 - second.mean().item(), "4x2": second.mean().item()})
+    for label in (0, 1):
+        assert found[str(label)]["4x2"] == pytest.approx(second[images.labels == label].mean().item())
+    assert probes.selection(model_of("vq"), images, 16) is None

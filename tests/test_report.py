@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import made_up
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,20 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    made_up.make(root, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
+    main(root)
+    return root
+
+
+@pytest.fixture
+def drawn(drawn_once: Path, tmp_path: Path) -> Path:
+    """Results of two rows and their report, to spoil."""
+    return Path(shutil.copytree(drawn_once, tmp_path / "drawn"))
+
+
 def text(root: Path) -> str:
     return (root / "reports/report.md").read_text(encoding="utf-8")
 
@@ -68,20 +83,22 @@ def test_metrics_file_agrees_with_numpy(made: Path) -> None:
         assert list(variants) == list(SOME)
         for variant, measures in variants.items():
             run = files.read_json(made / f"reports/runs/{dataset}-{variant}.json")
+            history = pd.read_csv(made / f"reports/history/{dataset}-{variant}.csv")
+            last = history[history["epoch"] == made_up.EPOCHS]
             for measure, found in measures.items():
-                values = np.array([seed[measure] for seed in run["seeds"]], dtype=np.float64)
+                per_epoch = measure in read.PER_EPOCH
+                values = last[measure].to_numpy() if per_epoch else np.array([seed[measure] for seed in run["seeds"]])
                 assert found["mean"] == pytest.approx(values.mean(), rel=1e-12)
                 assert found["std"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-12)
                 assert found["n"] == 3
     assert "dead_codes" not in metrics["photos"]["lattice"]
 
 
-def test_one_seed_has_no_deviation(small: Path) -> None:
-    main(small)
-    found = files.read_json(small / "reports/metrics.json")["dots"]["vq"]["test_mse"]
+def test_one_seed_has_no_deviation(drawn: Path) -> None:
+    found = files.read_json(drawn / "reports/metrics.json")["dots"]["vq"]["test_mse"]
     assert found["std"] is None
     assert found["n"] == 1
-    assert " ± " not in "".join(line for block in blocks(small) for line in block)
+    assert " ± " not in "".join(line for block in blocks(drawn) for line in block)
 
 
 def test_numbers_in_the_tables_are_those_of_the_metrics(made: Path) -> None:
@@ -163,25 +180,23 @@ def test_anchors_of_the_markdown_lead_somewhere(made: Path) -> None:
     assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors | headings
 
 
-def test_a_snapshot_keeps_the_report_with_its_hardware_in_the_name(small: Path) -> None:
-    main(small)
-    snapshot.main(small)
-    kept = small / "reports/reference/dots-some-cpu"
-    assert files.read_json(kept / "metrics.json") == files.read_json(small / "reports/metrics.json")
+def test_a_snapshot_keeps_the_report_with_its_hardware_in_the_name(drawn: Path) -> None:
+    snapshot.main(drawn)
+    kept = drawn / "reports/reference/dots-some-cpu"
+    assert files.read_json(kept / "metrics.json") == files.read_json(drawn / "reports/metrics.json")
     page = (kept / "report.md").read_text(encoding="utf-8")
     assert "SVG" not in page
     for link in [*re.findall(r"\]\(((?!http|#)[^)]+)\)", page), *re.findall(r"^\[.+\]: (.+)$", page, flags=re.M)]:
         assert (kept / link).is_file(), link
 
 
-def test_a_snapshot_of_an_old_report_is_refused(small: Path) -> None:
-    main(small)
-    path = small / "reports/runs/dots-vq.json"
+def test_a_snapshot_of_an_old_report_is_refused(drawn: Path) -> None:
+    path = drawn / "reports/runs/dots-vq.json"
     run = files.read_json(path)
     run["seeds"][0]["test_mse"] = 0.5
     files.write_json(path, run)
     with pytest.raises(Refused, match="run `dvc repro report` first"):
-        snapshot.main(small)
+        snapshot.main(drawn)
 
 
 def test_every_row_names_its_command(made: Path) -> None:
@@ -238,30 +253,23 @@ def test_a_quantizer_has_one_colour(made: Path) -> None:
     assert len({tuple(sorted(map(str, look.values()))) for look in looks.values()}) == len(rows)
 
 
-def test_the_same_results_give_the_same_report(small: Path) -> None:
-    main(small)
-    before = {path: path.read_bytes() for path in (small / "reports").rglob("*") if path.is_file()}
-    main(small)
-    assert {path: path.read_bytes() for path in (small / "reports").rglob("*") if path.is_file()} == before
-
-
-def test_a_row_left_over_from_an_older_plan_is_not_reported(small: Path) -> None:
-    made_up.write_row(small, "dots", "vq_ema", (7,))
-    main(small)
-    assert "dots-vq_ema" not in text(small)
+def test_the_same_results_give_the_same_report_whatever_older_rows_lie_beside_them(drawn: Path) -> None:
+    before = {path: path.read_bytes() for path in (drawn / "reports").rglob("*") if path.is_file()}
+    made_up.write_row(drawn, "dots", "vq_ema", (7,))
+    main(drawn)
+    after = {path: path.read_bytes() for path in (drawn / "reports").rglob("*") if path.is_file()}
+    assert {path: content for path, content in after.items() if "dots-vq_ema" not in path.name} == before
 
 
 @pytest.mark.parametrize(
     "file", ["runs/dots-vq.json", "runs/dots-vq.npz", "history/dots-vq.csv", "settings/dots-vq.yaml"]
 )
-def test_a_missing_file_is_named_and_the_old_report_stays(small: Path, file: str) -> None:
-    main(small)
-    before = text(small)
-    (small / "reports" / file).unlink()
+def test_a_missing_file_is_named_and_the_old_report_stays(drawn: Path, file: str) -> None:
+    (drawn / "reports" / file).unlink()
+    before = {path: path.read_bytes() for path in drawn.rglob("*") if path.is_file()}
     with pytest.raises(Refused, match=re.escape(Path(file).name)):
-        main(small)
-    assert text(small) == before
-    assert not list(small.rglob("*.partial"))
+        main(drawn)
+    assert {path: path.read_bytes() for path in drawn.rglob("*") if path.is_file()} == before
 
 
 def test_a_stale_row_is_named_with_the_setting_that_differs(small: Path) -> None:
@@ -338,3 +346,16 @@ def test_metrics_are_json_without_extensions(made: Path) -> None:
         raise AssertionError(constant)
 
     json.loads((made / "reports/metrics.json").read_text(), parse_constant=refuse)
+
+
+def test_what_is_taken_per_epoch_counts_with_its_last_epoch() -> None:
+    lines = [(0, 1, 0.5), (0, 2, 0.25), (1, 1, 0.75), (1, 2, 0.125)]
+    history = pd.DataFrame(lines, columns=["seed", "epoch", "gradient_gap"])
+    assert [read.last_epoch(history, seed) for seed in (0, 1)] == [{"gradient_gap": 0.25}, {"gradient_gap": 0.125}]
+
+
+def test_the_mean_size_of_selected_codebooks_by_hand() -> None:
+    """A quarter of [8, 4] and three quarters of [32, 1]: 0.25·3 + 0.75·5 = 4.5."""
+    history = pd.DataFrame({"seed": [0], "epoch": [1], "chosen_8x4": [0.25], "chosen_32x1": [0.75]})
+    read.add_selection(history)
+    assert history["selected_log2_codes"].tolist() == [4.5]

@@ -279,3 +279,8 @@ def test_other_quantizers_train_and_are_measured(project: Project, variant: str)
     if variant in ("adaptive", "gumbel"):
         steps = 5  # of 8 in 40 images; 10 in all, of which the last is 9/10 of the way
         assert history["temperature"].iloc[-1] == pytest.approx(0.1 ** ((2 * steps - 1) / (2 * steps)))
+
+
+def test_what_json_cannot_hold_becomes_none() -> None:
+    measured = {"seed": 0, "test_psnr": float("inf"), "gradient_gap": float("nan"), "val_mse": 0.5}
+    assert evaluate.numbers_or_none(measured) == {"seed": 0, "test_psnr": None, "gradient_gap": None, "val_mse": 0.5}

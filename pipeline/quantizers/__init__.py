@@ -37,7 +37,7 @@ class Quantized:
     """
 
     z: Float[Tensor, "b d h w"]
-    codes: Int[Tensor, "b h w ..."]
+    codes: Int[Tensor, "b h columns ..."]
     losses: dict[str, Float[Tensor, ""]]
 
 

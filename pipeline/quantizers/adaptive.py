@@ -36,8 +36,8 @@ class Adaptive(Quantizer):
         scores: `attention`; `bias`: a learned number per codebook, whatever the latent; `random`: no choice is learned.
         sampling: `gumbel`, or `soft`: training mixes all codebooks by their probabilities.
         temperature_start, temperature_end: of the Gumbel-Softmax, at the first and the last step of the training.
-        beta, decay, epsilon, first_count, store_smoothed: of the codebooks; see `VQEMA`. Only codes that were really
-            chosen move.
+        start, beta, decay, epsilon, first_count, store_smoothed: of the codebooks; see `KD` and `VQEMA`. Only codes
+            that were really chosen move.
 
     Raises:
         Refused: a size does not divide the capacity.
@@ -62,6 +62,7 @@ class Adaptive(Quantizer):
         epsilon: PositiveFloat,
         first_count: NonNegativeFloat,
         store_smoothed: bool,
+        start: Literal["normal", "latents"],
     ) -> None:
         super().__init__(dim)
         for size in sizes:
@@ -71,7 +72,7 @@ class Adaptive(Quantizer):
         self.choice_per, self.sampling, self.beta = choice_per, sampling, beta
         self.temperatures = (temperature_start, temperature_end)
         options: dict[str, Any] = {"beta": beta, "decay": decay, "epsilon": epsilon, "projection": "linear"}
-        options |= {"first_count": first_count, "store_smoothed": store_smoothed}
+        options |= {"first_count": first_count, "store_smoothed": store_smoothed, "start": start}
         self.codebooks = nn.ModuleList(KD(dim, num_codes=size, code_dim=capacity // size, **options) for size in sizes)
         self.scores = _SCORES[scores](dim, len(sizes), heads)
         self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0), persistent=False)
@@ -171,14 +172,18 @@ class Adaptive(Quantizer):
         )
         return z.view(*codes.shape, self.dim).permute(0, 3, 1, 2)  # type: ignore[union-attr]
 
+    @property
+    def codebook_names(self) -> list[str]:
+        """NxD of every codebook."""
+        return [f"{book.num_codes}x{book.code_dim}" for book in self._each()]
+
     def statistics(self) -> dict[str, float]:
-        """The share of each codebook in the choices of training since the last call, and the temperature."""
-        shares = (self.chosen / self.chosen.sum().clamp(min=1)).tolist()
+        """What training chose since the last call: each codebook's share, the mean log2 N; and the temperature."""
+        shares = self.chosen.double() / self.chosen.sum().clamp(min=1)
+        size = (shares * (self.offsets[1:] - self.offsets[:-1]).log2()).sum().item()
         self.chosen.zero_()
-        named = {
-            f"chosen_{book.num_codes}x{book.code_dim}": share for book, share in zip(self._each(), shares, strict=True)
-        }
-        return named | {"temperature": self.temperature}
+        named = {f"chosen_{name}": share for name, share in zip(self.codebook_names, shares.tolist(), strict=True)}
+        return {**named, "selected_log2_codes": size, "temperature": self.temperature}
 
     def nearest(self, v: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError("which codebook is meant depends on the image; see quantize")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -27,6 +28,8 @@ class KD(VQEMA):
         code_dim: D.
         projection: `linear`: a learned linear layer C → D before the codebook and D → C after it; `regroup`: each
             latent vector is cut into C/D pieces, each of which gets a code.
+        start: codes begin as `normal` numbers, as in `VQEMA`, or as `latents` of the first training batch, drawn at
+            random: then no code begins where no latent is, whatever D and the scale of the projection.
         beta, decay, epsilon, first_count, store_smoothed: see `VQEMA`.
 
     Raises:
@@ -40,6 +43,7 @@ class KD(VQEMA):
         num_codes: PositiveInt,
         code_dim: PositiveInt,
         projection: Literal["linear", "regroup"],
+        start: Literal["normal", "latents"],
         beta: NonNegativeFloat,
         decay: Annotated[float, Field(ge=0, lt=1)],
         epsilon: PositiveFloat,
@@ -61,6 +65,8 @@ class KD(VQEMA):
             )
         self.dim = dim
         self.code_dim = code_dim
+        self.register_buffer("started", torch.tensor(start == "normal"))
+        self._looked = False
         linear = projection == "linear"
         self.before: nn.Module = nn.Linear(dim, code_dim) if linear else nn.Identity()
         self.after: nn.Module = nn.Linear(code_dim, dim) if linear else nn.Identity()
@@ -70,6 +76,8 @@ class KD(VQEMA):
         """Codebook and sums, 2·N·D, and the projection."""
         return super().parameter_count + sum(parameter.numel() for parameter in self.parameters())
 
+    started: Tensor
+
     def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "m d"]:
         return self.before(v).reshape(-1, self.code_dim)
 
@@ -77,9 +85,21 @@ class KD(VQEMA):
         return self.after(points).reshape(-1, self.dim)
 
     def nearest(self, v: Float[Tensor, "m d"]) -> tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]:
+        if self.training and not self._looked:
+            self._looked = True  # looking at `started` again at every step would stall a GPU
+            if not self.started:
+                self._start(v.detach())
         codes = search.nearest(v.detach(), self.codebook)
         return F.embedding(codes, self.codebook), codes
 
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+    @torch.no_grad()
+    def _start(self, v: Float[Tensor, "m d"]) -> None:
+        """Put the codes on vectors of this batch, as evenly as their number allows."""
+        turns = torch.arange(len(self.codebook), device=v.device) % len(v)
+        self.codebook.copy_(v[torch.randperm(len(v), device=v.device)[turns]])
+        self.sums.copy_(self.codebook * self.counts[:, None])
+        self.started.fill_(True)
+
+    def decode(self, codes: Int[Tensor, ...]) -> Float[Tensor, ...]:
         points = self.after(F.embedding(codes, self.codebook))
         return points.reshape(*codes.shape[:-1], -1, self.dim)

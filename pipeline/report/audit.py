@@ -17,7 +17,7 @@ from pipeline.report import claims, summary, words
 from pipeline.report.drawing import WIDTH, Picture, by_epoch, colour, looks, plain, scale_errors
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
-from pipeline.report.tables import table
+from pipeline.report.tables import run_command, table
 
 Rows = Mapping[str, Row]
 
@@ -53,13 +53,15 @@ def points(results: Results) -> str:
 
 
 def findings(results: Results, dataset: str) -> str:
-    """A line per point that a data set's rows say something about."""
+    """A line per point that a data set's rows say something about, or the command that runs the rows it needs."""
     rows = {row.variant: row for row in results.of(dataset)}
-    lines = [
-        [str(place), found]
-        for place, one in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
-        if (found := find(one.get("finding"), rows)) != NONE
-    ]
+    lines = []
+    for place, one in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
+        found = find(one.get("finding"), rows)
+        if found == NONE and "variants" in one:
+            found = f"not run; {run_command(dataset, one['variants'])}"
+        if found != NONE:
+            lines.append([str(place), found])
     return table(["point", "found"], lines, left=2)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.report import summary, words
-from pipeline.report.drawing import COLOURS, WIDTH, Picture, scale_errors
-from pipeline.report.read import Results, Row
+from pipeline.report.drawing import COLOURS, WIDTH, Picture, scale_errors, shade
+from pipeline.report.read import CHOSEN, Results, Row
 
 MEASURES = ("test_mse", "quantization_loss", "gradient_gap")
 
@@ -26,13 +27,15 @@ def family(results: Results, dataset: str) -> tuple[list[Row], Row | None]:
 def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     """Reconstruction error, quantization loss and gradient gap against [N, D]; nothing for fewer than two codebooks."""
     fixed, adaptive = family(results, dataset)
+    if adaptive:
+        yield from selection(dataset, results.about[dataset]["title"], adaptive)
     kept = [measure for measure in MEASURES if any(row.values(measure) for row in fixed)]
     if len(fixed) < 2 or not kept:
         return
     figure, axes = plt.subplots(1, len(kept), figsize=(WIDTH, 3.6), squeeze=False, layout="constrained")
     for panel, measure in zip(axes[0], kept, strict=True):
         panel_of(panel, fixed, adaptive, measure)
-    axes[0][0].legend(fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     title = results.about[dataset]["title"]
     names = ", ".join(words.MEASURES[measure].name for measure in kept)
     yield (
@@ -73,4 +76,30 @@ def panel_of(panel: Axes, fixed: Sequence[Row], adaptive: Row | None, measure: s
 
 def dimension(row: Row) -> int:
     """D of a codebook: its quantizer's own where it has one, else the model's."""
-    return int(row.settings["quantizer"].get("dim") or row.settings["model"]["dim"])
+    return int(row.settings["quantizer"].get("code_dim") or row.settings["model"]["dim"])
+
+
+def selection(dataset: str, title: str, adaptive: Row) -> Iterator[tuple[Figure, Picture]]:
+    """The share of each codebook in the choices of an epoch, the mean of the seeds."""
+    names = [name for name in adaptive.history if str(name).startswith(CHOSEN)]
+    if not names:
+        return
+    shares = adaptive.history.groupby("epoch")[names].mean()
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
+    below = np.zeros(len(shares))
+    for name in names:
+        codes, dim = str(name).removeprefix(CHOSEN).split("x")
+        axes.bar(shares.index, shares[name], bottom=below, color=shade(int(codes)), label=f"[{codes}, {dim}]")
+        below += shares[name].to_numpy()
+    axes.set(xlabel="epoch", ylabel="share of the choices")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
+    yield (
+        figure,
+        Picture(
+            f"{dataset}-selection",
+            f"{title}: which codebook the adaptive quantizer selects",
+            f"Share of each codebook [N, D] in the choices of every epoch on {title}, as stacked bars.",
+            """The share of each codebook [N, D] in the choices made in training, per epoch; mean of the seeds.""",
+        ),
+    )

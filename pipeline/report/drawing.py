@@ -29,6 +29,8 @@ COLOURS = {
     "vq": "#D55E00",
     "vq_ema": "#009E73",
     "lattice": "#0072B2",
+    "kd": "#009E73",
+    "vq_ema_revive": "#44AA99",
     "adaptive": "#CC79A7",
     "fsq": "#E69F00",
     "lfq": "#56B4E9",
@@ -89,9 +91,13 @@ def save(figure: Figure, path: Path) -> None:
 def colour(row: Row) -> str:
     """The quantizer's colour; the codebooks [N, D] of one capacity shade from few codes (dark) to many (light)."""
     if row.variant.startswith("kd_"):
-        doublings = math.log2(row.settings["quantizer"]["num_codes"] / 512)  # 512 to 65,536 codes are 0 to 7
-        return str(to_hex(mpl.colormaps["viridis"](min(max(doublings / 8, 0.0), 1.0))))
+        return shade(row.settings["quantizer"]["num_codes"])
     return COLOURS.get(row.quantizer, "#666666")
+
+
+def shade(codes: int) -> str:
+    """The colour of a codebook among those of one capacity, of 512 to 65,536 codes."""
+    return str(to_hex(mpl.colormaps["viridis"](min(max(math.log2(codes / 512) / 8, 0.0), 1.0))))
 
 
 def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

@@ -94,11 +94,12 @@ FIGURES = {
     "curves": "Training curves",
     "usage": "Use of the codes",
     "codebooks": "Number of codes against their dimension",
+    "selection": "Which codebook is selected",
 }
 
 FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
-over training and validation images together. Parameters are those of the quantizer alone. Time and memory are those of
-the hardware named above."""
+over training and validation images together; quantization loss and gradient gap on the first validation batch after the
+last epoch. Parameters are those of the quantizer alone. Time and memory are those of the hardware named above."""
 
 
 def description(results: Results, dataset: str) -> str:

@@ -5,14 +5,14 @@ What was run here stands in its data set's section; what was not shows its publi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.report import codebooks, summary, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
-from pipeline.report.tables import table
+from pipeline.report.tables import run_command, table
 
 
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
@@ -26,12 +26,6 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     parts += ["**Table 3:** how the lattice begins, and how dense it is asked to be.", table_3(results)]
     parts += [f"**{name}:** {one['shows']}. {shown(results, one['dataset'])}" for name, one in first["figures"].items()]
     return [*parts, f"### {second['short']}", *balance(results)]
-
-
-def run_command(dataset: str, variants: Sequence[str] = ()) -> str:
-    """How to run a data set that was not run."""
-    chosen = f" -S 'grid.variants=[{','.join(variants)}]'" if variants else ""
-    return f"`dvc exp run -S 'grid.datasets=[{dataset}]'{chosen}`"
 
 
 def shown(results: Results, dataset: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pipeline import files
 from pipeline.stage import Refused
 
 PREPARED = Path("data/prepared")
+PER_EPOCH = ("quantization_loss", "gradient_gap")
+CHOSEN = "chosen_"  # chosen_<N>x<D>: a codebook's share in the choices of an epoch
 PAPERS = Path(__file__).parent.parent / "papers"
 
 
@@ -89,9 +92,23 @@ def read_row(root: Path, name: str) -> Row:
     history = pd.read_csv(present(root / f"reports/history/{name}.csv", command))
     with np.load(present(root / f"reports/runs/{name}.npz", command)) as arrays:
         pictures = {key: arrays[key] for key in arrays.files}
-    return Row(
-        name, settings["dataset"], settings["variant"], settings, run["environment"], run["seeds"], history, pictures
-    )
+    add_selection(history)
+    seeds = [{**seed, **last_epoch(history, seed["seed"])} for seed in run["seeds"]]
+    return Row(name, settings["dataset"], settings["variant"], settings, run["environment"], seeds, history, pictures)
+
+
+def last_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
+    """What a seed's last epoch says of measures that are taken per epoch."""
+    last = history[history["seed"] == seed].iloc[-1]
+    return {measure: float(last[measure]) for measure in PER_EPOCH if measure in history and pd.notna(last[measure])}
+
+
+def add_selection(history: pd.DataFrame) -> None:
+    """For a quantizer that chooses among codebooks [N, D]: the mean log2 N of its choices, as a column."""
+    shares = {name: name.removeprefix(CHOSEN).split("x")[0] for name in map(str, history) if name.startswith(CHOSEN)}
+    if shares:
+        sizes = [history[name] * math.log2(int(codes)) for name, codes in shares.items()]
+        history["selected_log2_codes"] = sum(sizes[1:], sizes[0])
 
 
 def refuse_stale(name: str, run: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 ERRORS = [Column("MSE, val", "val_mse"), Column("MSE, test", "test_mse")]
 CODES = [Column("codes in use", "codes_in_use", places=0)]
-SECONDS = [Column("training, s", "seconds")]
+TIMES = {"s": [Column("time here, s", "seconds")], "min": [Column("time here, min", "seconds", 1 / 60)]}
 FURTHER = [
     Column("PSNR, dB", "test_psnr", places=2),
     Column("utilization, %", "utilization", 100.0, 1),
@@ -44,6 +44,8 @@ FURTHER = [
     Column("parameters", "quantizer_parameters", places=0),
     Column("s / epoch", "seconds_per_epoch"),
     Column("memory, MB", "peak_memory_mb", places=0),
+    Column("quantization loss", "quantization_loss"),
+    Column("gradient gap", "gradient_gap", places=3),
 ]
 
 
@@ -109,14 +111,18 @@ def recounted(results: Results, dataset: str, rows: Sequence[Row]) -> list[str]:
 
 def paper_form(results: Results, dataset: str, group: Group) -> str:
     """The paper's Table 5: error, embeddings, duration; published beside measured where there are published numbers."""
-    rows = group.rows
-    numbers = results.papers["ll_vq_vae"]["results"].get(dataset, {"rows": {}})
-    columns: list[tuple[str, list[str]]] = [("model", [link(row) for row in rows])]
+    rows, paper = group.rows, results.papers["ll_vq_vae"]
+    numbers = paper["results"].get(dataset, {"rows": {}, "duration_unit": "s"})
+    unit = numbers["duration_unit"]
     beside = any(row.variant in numbers["rows"] for row in rows) and group.title == "As published"
-    for measure, ours in (("mse", ERRORS), ("codes", CODES), ("duration", SECONDS)):
+    columns: list[tuple[str, list[str]]] = [("model", [link(row) for row in rows])]
+    kinds = {
+        "mse": ("MSE, paper (split not said)", ERRORS),
+        "codes": ("codes, paper", CODES),
+        "duration": (f"time, paper ({paper['hardware_short']}), {unit}", TIMES[unit]),
+    }
+    for measure, (head, ours) in kinds.items():
         if beside:
-            unit = numbers["duration_unit"]
-            head = {"mse": "MSE, paper", "codes": "codes, paper", "duration": f"paper, {unit}"}[measure]
             columns.append((head, published(results, dataset, rows, measure)))
         if beside and measure == "codes":
             columns.append(("recounted", recounted(results, dataset, rows)))
@@ -148,6 +154,12 @@ def meanings(results: Results) -> str:
         if variant in settings
     ]
     return table(["model", "name in params.yaml", "quantizer", "what it is"], lines, left=4)
+
+
+def run_command(dataset: str, variants: Sequence[str] = ()) -> str:
+    """How to run a data set that was not run."""
+    chosen = f" -S 'grid.variants=[{','.join(variants)}]'" if variants else ""
+    return f"`dvc exp run -S 'grid.datasets=[{dataset}]'{chosen}`"
 
 
 def provenance(results: Results) -> str:

@@ -94,6 +94,8 @@ GLOSSARY = {
     "bits per latent": "empirical entropy of the codes: what an ideal coder needs for one latent",
     "active dimensions": "dimensions of a lattice in which more than one value occurs; the others carry nothing",
     "collapse": "only a few of K codes are used",
+    "quantization loss": "mean squared distance between the latents and the codes that replace them",
+    "gradient gap": "how far the gradient at the codes, which training uses, is from that at the latents themselves",
     "MSE": "mean squared error over all pixels and channels, pixels on a scale of width 1",
     "PSNR": "10·log₁₀(1 / MSE) in decibels; more is better",
     "seed": "the number that starts all randomness of one training; rows are trained once per seed",
