@@ -37,6 +37,7 @@ TRIES = 6  # attempts in a row that bring nothing new
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
 WAIT = tenacity.wait_exponential(multiplier=1, max=60) + tenacity.wait_random(0, 1)  # seconds
+REFUSED, UNKNOWN = "connection refused", "the host name is not known, or there is no network"
 SPARE = 64 << 20  # bytes of the disk that a download leaves free
 
 
@@ -120,8 +121,14 @@ def fetch(file: File, path: Path, dataset: str, mirror: str | None, terms: str =
         except (_Unusable, _Broken) as error:
             failures.append(f"{url}: {error}")
             log.info("%s: %s: %s", dataset, url, error)
-    advice = "check the mirror" if mirror else _by_hand(file, dataset, terms or "try again later,")
+    advice = (
+        f"check the mirror; {_own_sum(dataset)}" if mirror else _by_hand(file, dataset, terms or "try again later,")
+    )
     raise Refused(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
+
+
+def _own_sum(dataset: str) -> str:
+    return f"a mirror with another version of a file needs its sum in datasets.{dataset}.data.checksums"
 
 
 def _by_hand(file: File, dataset: str, terms: str) -> str:
@@ -216,13 +223,15 @@ class _Check:
 
     def problem(self) -> str | None:
         """What is wrong with the whole file, or None."""
+        kind, _, expected = (self.file.checksum or "").partition(":")
+        found = self.hash.hexdigest()
+        if expected and found != expected.lower():
+            wrong_size = self.file.size is not None and self.size != self.file.size
+            sizes = f" ({self.size} bytes, expected {self.file.size})" if wrong_size else ""
+            return f"has {kind} {found}, expected {expected}{sizes}"
         if self.file.size is not None and self.size != self.file.size:
             return f"has {self.size} bytes, expected {self.file.size}"
-        if self.file.checksum is None:
-            return None
-        kind, _, expected = self.file.checksum.partition(":")
-        found = self.hash.hexdigest()
-        return None if found == expected.lower() else f"has {kind} {found}, expected {expected}"
+        return None
 
 
 def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> None:
@@ -242,7 +251,7 @@ def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> No
                 check.feed(piece)
                 meter.update(len(piece))
         if problem := check.problem():
-            raise Refused(f"{dataset}: {source} {problem}.")
+            raise Refused(f"{dataset}: {source} {problem}; {_own_sum(dataset)}.")
 
 
 class _Transfer:
@@ -254,6 +263,7 @@ class _Transfer:
         self.furthest = _length(self.beside)
         self.idle = 0  # attempts in a row that brought nothing new
         self.etag: str | None = None
+        self.met = False  # whether this server has ever answered
 
     def run(self) -> None:
         """Fetch, check and rename.
@@ -290,7 +300,9 @@ class _Transfer:
         try:
             return self._read()
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _Broken(_reason(error)) from error
+            # a server that never answered is more likely switched off or misspelled than about to come back
+            absent = not self.met and _reason(error) in (REFUSED, UNKNOWN)
+            raise (_Unusable if absent else _Broken)(_reason(error)) from error
         finally:
             self._count()
 
@@ -322,6 +334,7 @@ class _Transfer:
 
     def _start(self, response: requests.Response, have: int) -> int:
         """From which byte on the answer is, after what the status says about it."""
+        self.met = True
         status = response.status_code
         if status == 416:  # the bytes asked for are beyond the end: begin anew
             files.remove(self.beside)
@@ -355,9 +368,9 @@ def _reason(error: Exception) -> str:
     """A requests or urllib3 error in a few words."""
     text = str(error)
     if "refused" in text:
-        return "connection refused"
+        return REFUSED
     if "resolve" in text or "resolution" in text:
-        return "the host name is not known, or there is no network"
+        return UNKNOWN
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return "no answer in time"
     return "the line was cut" if "IncompleteRead" in text or "aborted" in text else text.split("(Caused by")[0][:200]

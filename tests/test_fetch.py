@@ -98,6 +98,16 @@ def test_no_server_is_one_sentence(folder: Path) -> None:
             bring(wanted(), folder, url)
 
 
+def test_a_line_cut_before_the_first_byte_is_tried_again(mirror: Path, folder: Path) -> None:
+    def answer(handler: Handler, content: bytes, start: int) -> None:
+        if len(handler.server.asked) > 2:
+            handler.rest(content, start)
+
+    with serving(mirror, answer) as web:
+        assert bring(wanted(), folder, web.url) == CONTENT
+        assert len(web.asked) == 3
+
+
 @pytest.mark.parametrize("size", [len(CONTENT), None])
 def test_a_cut_line_is_gone_on_with(mirror: Path, folder: Path, size: int | None) -> None:
     cuts = itertools.chain([1000, 1000, 4000, 10_000], itertools.repeat(None))
