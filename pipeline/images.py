@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 
-from pipeline import stage
+from pipeline import files, stage
 from pipeline.archives import BadFile, Store
 from pipeline.stage import Refused
 
@@ -307,6 +307,7 @@ def write_split(folder: Path, split: str, store: Store, items: Sequence[Item], r
     Raises:
         Refused: a bad image, where the tally does not skip; or none is left.
     """
+    files.check_space(folder, len(items) * 3 * math.prod(recipe.shape), tally.dataset)
     labels: list[int | None] = []
     with growing(folder / f"{split}.npy", (*recipe.shape, 3)) as array:
         work = partial(_decode_all, recipe)

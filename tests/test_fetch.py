@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Handler, serving
 
-from pipeline import fetch
+from pipeline import fetch, files
 from pipeline.fetch import File
 from pipeline.stage import Refused
 
@@ -24,7 +24,7 @@ NAME = "images.zip"
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "WAIT", tenacity.wait_none())
-    monkeypatch.setattr(fetch, "SPARE", 0)
+    monkeypatch.setattr(files, "SPARE", 0)
 
 
 @pytest.fixture

@@ -179,6 +179,16 @@ def test_many_processes_write_the_same_bytes_as_one(tmp_path: Path, monkeypatch:
     assert [whole[a:b] for a, b in pairwise(index)] == [contents[name] for name in kept]
 
 
+def test_a_full_disk_is_seen_before_the_first_image(tmp_path: Path) -> None:
+    made_sources.zipped(tmp_path / "a.zip", {"a.png": encoded(picture(RNG, 9, 9), "PNG")})
+    recipe = Recipe((10**7, 10**7), as_is)
+    with pytest.raises(Refused, match=r"^made: .* needs 300000\.\d GB on the disk, but \d+\.\d GB are free\.$"):
+        images.write_split(
+            tmp_path, "train", Zip(tmp_path / "a.zip", "made"), [Item("a.png")], recipe, Tally("made", "error")
+        )
+    assert not (tmp_path / "train.npy").exists()
+
+
 # splits by a hash
 
 
