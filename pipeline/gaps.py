@@ -23,7 +23,8 @@ def gap(model: Autoencoder, images: Float[Tensor, "b c h w"]) -> dict[str, float
         quantized = model.quantizer(latents)
         unquantized = model.quantizer.unquantized(latents, quantized.codes)
     ends = [end.detach().requires_grad_() for end in (quantized.z, unquantized)]
-    at = [torch.autograd.grad(F.mse_loss(model.decoder(end), images), end)[0] for end in ends]
+    with torch.enable_grad():  # also where the caller measures without gradients
+        at = [torch.autograd.grad(F.mse_loss(model.decoder(end), images), end)[0] for end in ends]
     return {
         "quantization_loss": measures.quantization_loss(unquantized, quantized.z),
         "gradient_gap": measures.gradient_gap(at[0], at[1]),
