@@ -228,6 +228,16 @@ def test_a_strip_enlarges_pixels_as_they_are() -> None:
     assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
 
 
+def test_ticks_are_plain_numbers() -> None:
+    assert [drawing.tick(value) for value in (0.00005, 0.02, 1.0, 20.0, 100000.0)] == [
+        "0.00005",
+        "0.02",
+        "1",
+        "20",
+        "100,000",
+    ]
+
+
 def test_jpeg_by_hand() -> None:
     """One colour has no error but the rounding of its levels; errors fall and bits rise with quality."""
     grey = np.full((5, 16, 16, 1), 200, dtype=np.uint8)

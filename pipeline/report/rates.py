@@ -112,7 +112,7 @@ def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
 def draw_landmark(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
     """JPEG as a line, as far as the rows' rates reach and a little further."""
     rates = [value for row in rows for value in row.values("bits_per_pixel") if value > 0]
-    near = [one for one in points if one.bits_per_pixel <= 3 * max(rates, default=math.inf)] or list(points[:1])
+    near = [one for one in points if one.bits_per_pixel <= 1.5 * max(rates, default=math.inf)] or list(points[:1])
     axes.plot(
         [one.bits_per_pixel for one in near], [one.mse for one in near], color="#888888", marker=".", label="JPEG"
     )

@@ -204,7 +204,7 @@ def met_table(results: Results) -> str:
             places = summary.decimals([one.measured.mean]) if one.places is None else one.places
             ratio = f"{one.measured.mean / one.published:.2f}" if one.published else NONE
             number = summary.write(one.measured, places)
-            far = f"{one.reach:,.{places}f}"
+            far = f"{one.reach:,.{places}f}" if one.measured.n > 1 else NONE
             cells = [summary.plain(one.published), number, str(one.measured.n), ratio, far, one.met]
             lines.append([results.title(dataset), link(one.row), one.name, *cells])
     heads = [
