@@ -37,6 +37,7 @@ FURTHER = [
     Column("utilization, %", "utilization", 100.0, 1),
     Column("perplexity", "perplexity", places=1),
     Column("bits / latent", "bits_per_latent", places=2),
+    Column("at most", "bits_per_latent_by_dimension", places=2),
     Column("bits / pixel", "bits_per_pixel", places=2),
     Column("codes, test", "codes_in_use_test", places=0),
     Column("dead codes", "dead_codes", places=0),
