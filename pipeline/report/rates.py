@@ -87,7 +87,7 @@ def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     plain(axes.yaxis, (1.0, 2.0, 5.0))
     upper_edge(axes, rows)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    title = results.about[dataset]["title"]
+    title = results.title(dataset)
     yield figure, Picture(f"{dataset}-rate", f"{title}: error against rate", alt(title, rows), caption(points))
 
 
