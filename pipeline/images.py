@@ -34,6 +34,7 @@ from pipeline.stage import Refused
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # what Pillow may try; others run programs
 FEW = 64  # images for which no worker processes are started
+TOLD = 10  # skipped images that the log names one by one
 MOST_WORKERS = 8  # so that they stay under 1 GB together
 BATCH = 64  # images that go to a worker together, or fewer where they are large
 BATCH_BYTES = 4 << 20
@@ -88,7 +89,9 @@ class Tally:
         if self.policy != "skip":
             raise Refused(f"{self.dataset}: {name} {why}; data.on_bad_image: skip would leave such files out.")
         self.skipped[name] = why
-        stage.log.info("%s: left out %s, which %s", self.dataset, name, why)
+        if len(self.skipped) <= TOLD:
+            more = "; further ones are told in about.yaml only" if len(self.skipped) == TOLD else ""
+            stage.log.info("%s: left out %s, which %s%s", self.dataset, name, why, more)
 
 
 # cutting to shape

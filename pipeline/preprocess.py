@@ -42,7 +42,9 @@ def preprocess(name: str) -> None:
         special = dataset.prepare(raw, folder)
         about = describe(name, dataset, folder) | {"settings": settings} | special
         files.write_yaml(folder / "about.yaml", about)
-    stage.log.info("%s: %s in %s", name, ", ".join(f"{n} {s}" for s, n in about["counts"].items()), PREPARED / name)
+    left_out = f"; {len(about['skipped'])} left out" if about["skipped"] else ""
+    counts = ", ".join(f"{count} {split}" for split, count in about["counts"].items())
+    stage.log.info("%s: %s in %s%s", name, counts, PREPARED / name, left_out)
 
 
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
