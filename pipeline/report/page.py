@@ -101,8 +101,8 @@ FIGURES = {
 
 FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
 over training and validation images together; quantization loss and gradient gap on the first validation batch after the
-last epoch. n latents show no entropy above log2 n, so where nearly every latent has a code of its own, bits / latent
-is too low; "at most" is the sum over a lattice's dimensions, each coded by itself. Parameters are the quantizer's
+last epoch. n latents show no entropy above log2 n, so where nearly every latent has a code of its own, bits / latent is
+too low; "at most" is the sum over a lattice's dimensions, each coded by itself. Parameters are those of the quantizer
 alone. Time and memory are those of the hardware named above."""
 
 
