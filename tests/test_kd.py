@@ -68,6 +68,9 @@ def test_codes_may_start_as_latents_of_the_first_batch() -> None:
     out = quantizer(z)
     torch.testing.assert_close(out.losses["commitment_loss"].item(), 0.0, atol=1e-6, rtol=0)
     assert len(out.codes.unique()) == 16
+    slow = make_quantizer("kd", dim=4, num_codes=20, code_dim=2, start="latents", first_count=1.0, decay=0.999)
+    slow(z)
+    assert len(slow.codebook.unique(dim=0)) == 20
     before = quantizer.codebook.clone()
     quantizer.eval()(z + 100)
     assert torch.equal(before, quantizer.codebook)

@@ -29,7 +29,8 @@ class KD(VQEMA):
         projection: `linear`: a learned linear layer C → D before the codebook and D → C after it; `regroup`: each
             latent vector is cut into C/D pieces, each of which gets a code.
         start: codes begin as `normal` numbers, as in `VQEMA`, or as `latents` of the first training batch, drawn at
-            random: then no code begins where no latent is, whatever D and the scale of the projection.
+            random, and where there are fewer latents than codes, between two of them: then no code begins far from
+            the latents, whatever D and the scale of the projection.
         beta, decay, epsilon, first_count, store_smoothed: see `VQEMA`.
 
     Raises:
@@ -94,9 +95,13 @@ class KD(VQEMA):
 
     @torch.no_grad()
     def _start(self, v: Float[Tensor, "m d"]) -> None:
-        """Put the codes on vectors of this batch, as evenly as their number allows."""
-        turns = torch.arange(len(self.codebook), device=v.device) % len(v)
-        self.codebook.copy_(v[torch.randperm(len(v), device=v.device)[turns]])
+        """Put the codes on vectors of this batch; those beyond its size, between two of them, so that all differ."""
+        more = max(0, len(self.codebook) - len(v))
+        first, second = torch.randint(len(v), (2, more), device=v.device)
+        share = torch.rand(more, 1, device=v.device, dtype=v.dtype)
+        between = torch.lerp(v[first], v[second], share)
+        own = v[torch.randperm(len(v), device=v.device)[: len(self.codebook)]]
+        self.codebook.copy_(torch.cat([own, between]))
         self.sums.copy_(self.codebook * self.counts[:, None])
         self.started.fill_(True)
 
