@@ -26,6 +26,7 @@ CROWDED = 16  # candidates per vector from which on it pays to look for identica
 TREE_DIMENSIONS = 4  # above it a k-d tree visits most of its leaves
 TREE_WORTH = 2**20  # scores below which building a tree costs more than it saves
 TREE_MARGIN = 1e-12  # relative; a k-d tree's own rounding stays below 1e-14
+EQUALS_WORTH = 2**25  # scores below which looking for identical codes costs more than it saves
 SAFE_EXPONENT = 30  # values between 2⁻³⁰ and 2³⁰ have squares and sums of squares in float32's range
 
 
@@ -117,13 +118,15 @@ def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = F
     distance, found = cKDTree(points).query(x.double().numpy(), k=2, workers=workers)
     index = torch.from_numpy(found[:, 0].astype(np.int64))
     tied = torch.from_numpy(np.flatnonzero(distance[:, 1] <= distance[:, 0] * (1 + TREE_MARGIN)))
-    if len(tied) and not crowded:
-        keep = _first_of_equals(c)
-        if len(keep) == 1:
-            return keep.expand(len(x))
-        index[tied] = keep[_by_tree(x[tied], c[keep], crowded=True)] if len(keep) < len(c) else _by_products(x[tied], c)
-    elif len(tied):
+    if len(tied) == 0:
+        return index
+    if crowded or len(tied) * len(c) < EQUALS_WORTH:
         index[tied] = _by_products(x[tied], c)
+        return index
+    keep = _first_of_equals(c)
+    if len(keep) == 1:
+        return keep.expand(len(x))
+    index[tied] = keep[_by_tree(x[tied], c[keep], crowded=True)] if len(keep) < len(c) else _by_products(x[tied], c)
     return index
 
 

@@ -76,6 +76,9 @@ def test_ties_on_a_grid_go_to_the_smallest_index(d: int, k: int, n: int, exponen
     if n and k > 1:
         assert search._by_tree(vectors, codebook).tolist() == expected
         assert search._by_tree(vectors, codebook, crowded=True).tolist() == expected
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search, "EQUALS_WORTH", 0)
+            assert search._by_tree(vectors, codebook).tolist() == expected
 
 
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
