@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pipeline import files, models, provenance, stage
-from pipeline.benchmark import Plan, counting, machine, memory, plan, quantizers, starting, training
+from pipeline.benchmark import Plan, clock, counting, machine, memory, plan, quantizers, starting, training
 
 RESULT = Path("reports/benchmark.json")
 PARTS = ("quantizers", "training", "counting", "memory", "starting")
@@ -36,6 +36,7 @@ def result(plan: Plan, device: torch.device, quick: bool, parts: Any = PARTS) ->
     found: dict[str, Any] = {
         "environment": provenance.environment(device),
         "quick": quick,
+        "clock": clock.kind(device),
         "load": list(os.getloadavg()),
         "machine": machine.describe(device),
     }

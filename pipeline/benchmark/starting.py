@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import time
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,16 +30,19 @@ def measure(plan: Plan) -> dict[str, dict[str, Any]]:
     """Command → seconds as they pass, and as the processor counts them, which other work on the machine spares."""
     used: dict[str, list[float]] = {name: [] for name in COMMANDS}
 
-    def call(name: str) -> None:
-        before = processor()
-        subprocess.run([sys.executable, *COMMANDS[name]], capture_output=True, check=False)
-        used[name].append(processor() - before)
+    passed: dict[str, list[float]] = {name: [] for name in COMMANDS}
 
-    calls = {name: lambda name=name: call(name) for name in COMMANDS}
-    times = clock.in_turn(calls, min(plan.rounds, 5), 60.0 if plan.seconds else 0.0, torch.device("cpu"), warm_up=1)
+    def call(name: str) -> None:
+        used_before, before = processor(), time.perf_counter()
+        subprocess.run([sys.executable, *COMMANDS[name]], capture_output=True, check=False)
+        passed[name].append(time.perf_counter() - before)
+        used[name].append(processor() - used_before)
+
+    calls = {name: partial(call, name) for name in COMMANDS}
+    clock.in_turn(calls, min(plan.rounds, 5), 60.0, torch.device("cpu"), warm_up=1)
     found = {
-        name: {"seconds": vars(clock.spread(seconds)), "processor_seconds": vars(clock.spread(used[name][1:]))}
-        for name, seconds in times.items()
+        name: {"seconds": vars(clock.spread(passed[name][1:])), "processor_seconds": vars(clock.spread(used[name][1:]))}
+        for name in COMMANDS
     }
     for name, line in found.items():
         told = (line["seconds"]["median"], line["processor_seconds"]["median"])
