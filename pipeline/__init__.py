@@ -8,5 +8,5 @@ Verbs, run as `python -m pipeline.<verb>` and by `dvc repro`, in this order; a v
     evaluate    models/<row>/             → reports/runs/<row>.json and .npz
     report      reports/runs/             → reports/report.md, reports/figures/, reports/metrics.json
 Nouns: config, stage, files, registry; autoencoder, quantizers/, search, measures, probes, distinct, batches; datasets/,
-fetch; papers/*.yaml. The name written in params.yaml is the name of the file you open.
+fetch, archives, images; papers/*.yaml. The name written in params.yaml is the name of the file you open.
 """

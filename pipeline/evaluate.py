@@ -97,7 +97,7 @@ def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> t
 
     LL-VQ-VAE counts codes over training and validation images together; what describes a rate is measured on test.
     """
-    fitted, tested = Codes(), Codes()
+    fitted, tested = Codes(), Codes(by_dimension=not model.quantizer.finite)
     counted = {"train": fitted, "val": fitted, "test": tested}
     error = {name: look_at(model, name, splits[name], batch_size, counted[name]) for name in splits}
     numbers = {
@@ -120,15 +120,24 @@ def numbers_or_none(measured: dict[str, Any]) -> dict[str, Any]:
 
 
 class Codes:
-    """The codes seen so far: how often each, and between which values each component of a vector of codes lies."""
+    """The codes seen so far: how often each, and between which values each component of a vector of codes lies.
 
-    def __init__(self) -> None:
+    Args:
+        by_dimension: count the values of every component by themselves as well.
+    """
+
+    def __init__(self, by_dimension: bool = False) -> None:
         self.counter = distinct.Counter()
+        self.components: list[distinct.Counter] | None = [] if by_dimension else None
         self.low: Tensor | None = None
         self.high: Tensor | None = None
 
     def add(self, codes: Tensor) -> None:
         self.counter.add(codes)
+        if self.components is not None:
+            self.components = self.components or [distinct.Counter() for _ in range(codes.shape[1])]
+            for counter, values in zip(self.components, codes.unbind(1), strict=True):
+                counter.add(values)
         low, high = codes.amin(0), codes.amax(0)
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
@@ -146,17 +155,26 @@ def look_at(model: Autoencoder, split: str, images: Images, batch_size: int, cod
 
 
 def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[str, Any]:
-    """How the codes are used. A lattice has no dead codes, but dimensions in which its codes take several values."""
+    """How the codes are used. A lattice has no dead codes, but dimensions in which its codes take several values.
+
+    n latents show no entropy above log2 n (`most_bits_seen`): where nearly every latent has a code of its own, the
+    empirical entropy is too low. Of a lattice the sum over its dimensions, each coded by itself, bounds it from above.
+    """
     in_use, aim = fitted.counter.distinct, quantizer.num_codes
     active = None
     if not quantizer.finite and fitted.low is not None and fitted.high is not None:
         active = int((fitted.low != fitted.high).sum())
+    by_dimension = None
+    if tested.components is not None:
+        by_dimension = sum(counter.entropy_bits() for counter in tested.components)
     return {
         "codes_in_use": in_use,
         "codes_in_use_test": tested.counter.distinct,
         "utilization": measures.utilization(in_use, aim) if aim else None,
         "perplexity": tested.counter.perplexity(),
         "bits_per_latent": tested.counter.entropy_bits(),
+        "bits_per_latent_by_dimension": by_dimension,
+        "most_bits_seen": math.log2(tested.counter.total),
         "dead_codes": aim - in_use if quantizer.finite and aim else None,
         "active_dimensions": active,
     }

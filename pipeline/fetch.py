@@ -5,6 +5,7 @@ source → <name>.partial (size and checksum counted on the way) → <name>
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -15,8 +16,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,7 +37,7 @@ TRIES = 6  # attempts in a row that bring nothing new
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
 WAIT = tenacity.wait_exponential(multiplier=1, max=60) + tenacity.wait_random(0, 1)  # seconds
-SPARE = 64 << 20  # bytes of the disk that a download leaves free
+REFUSED, UNKNOWN = "connection refused", "the host name is not known, or there is no network"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class File:
         name: the official file name, the same in a mirror.
         checksum: `<kind>:<hex digits>`, e.g. `md5:…` or `sha256:…`; None where nobody states one.
         size: bytes; None where unknown.
+        roughly: bytes, for a look at the free space where the exact size is not known.
         urls: addresses, tried in this order.
         drive: the file's id at Google Drive, fetched by `gdown`, which knows its questions.
         kaggle: the competition at Kaggle it belongs to, fetched by `kaggle` with the person's own account.
@@ -56,6 +57,7 @@ class File:
     name: str
     checksum: str | None = None
     size: int | None = None
+    roughly: int = field(default=0, kw_only=True)
     urls: tuple[str, ...] = ()
     drive: str | None = None
     kaggle: str | None = None
@@ -81,7 +83,7 @@ def fetch_all(wanted: Sequence[File], folder: Path, dataset: str, mirror: str | 
     """
     missing = [file for file in wanted if not (folder / file.name).exists()]
     kept = sum(_length(_beside(folder / file.name)) for file in missing)
-    _check_space(folder, sum(file.size or 0 for file in missing) - kept, dataset)
+    files.check_space(folder, sum(file.size or file.roughly for file in missing) - kept, dataset)
     for parent in {(folder / file.name).parent for file in missing}:
         parent.mkdir(parents=True, exist_ok=True)
     if len(missing) <= MANY:
@@ -120,8 +122,14 @@ def fetch(file: File, path: Path, dataset: str, mirror: str | None, terms: str =
         except (_Unusable, _Broken) as error:
             failures.append(f"{url}: {error}")
             log.info("%s: %s: %s", dataset, url, error)
-    advice = "check the mirror" if mirror else _by_hand(file, dataset, terms or "try again later,")
+    advice = (
+        f"check the mirror; {_own_sum(dataset)}" if mirror else _by_hand(file, dataset, terms or "try again later,")
+    )
     raise Refused(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
+
+
+def _own_sum(dataset: str) -> str:
+    return f"a mirror with another version of a file needs its sum in datasets.{dataset}.data.checksums"
 
 
 def _by_hand(file: File, dataset: str, terms: str) -> str:
@@ -142,8 +150,8 @@ def _from_client(file: File, path: Path, dataset: str, terms: str) -> None:
     except (Exception, SystemExit) as error:  # whatever a foreign client raises or prints before it gives up
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        problem = f"was not given to {client} ({lines[0]})"
+        said = "it asks for an account" if isinstance(error, SystemExit) else _reason(error).strip()
+        problem = f"was not given to {client} ({said.splitlines()[0] if said else type(error).__name__})"
     if problem:
         raise Refused(f"{dataset}: {file.name} {problem}.\n{_by_hand(file, dataset, terms)}.")
     os.replace(_beside(path), path)
@@ -168,10 +176,11 @@ def _by_gdown(file: File, path: Path) -> None:
 
 def _by_kaggle(file: File, path: Path) -> None:
     """Kaggle's client names the file itself and packs it into a zip of its own when it likes to."""
-    from kaggle.api.kaggle_api_extended import KaggleApi
+    with contextlib.redirect_stdout(None):  # without an account, already the import prints a page of help and exits
+        from kaggle.api.kaggle_api_extended import KaggleApi
 
-    api = KaggleApi()
-    api.authenticate()
+        api = KaggleApi()
+        api.authenticate()
     folder = path.with_name(f"{file.name}.kaggle.partial")
     folder.mkdir(exist_ok=True)
     api.competition_download_file(file.kaggle, file.name, path=str(folder), quiet=not sys.stderr.isatty())
@@ -192,14 +201,6 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _check_space(folder: Path, needed: int, dataset: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE > free:
-        raise Refused(
-            f"{dataset}: {folder} needs {(needed + SPARE) / 1e9:.1f} GB on the disk, but {free / 1e9:.1f} GB are free."
-        )
-
-
 class _Check:
     """Counts the bytes of a file and its checksum while they pass."""
 
@@ -216,13 +217,15 @@ class _Check:
 
     def problem(self) -> str | None:
         """What is wrong with the whole file, or None."""
+        kind, _, expected = (self.file.checksum or "").partition(":")
+        found = self.hash.hexdigest()
+        if expected and found != expected.lower():
+            wrong_size = self.file.size is not None and self.size != self.file.size
+            sizes = f" ({self.size} bytes, expected {self.file.size})" if wrong_size else ""
+            return f"has {kind} {found}, expected {expected}{sizes}"
         if self.file.size is not None and self.size != self.file.size:
             return f"has {self.size} bytes, expected {self.file.size}"
-        if self.file.checksum is None:
-            return None
-        kind, _, expected = self.file.checksum.partition(":")
-        found = self.hash.hexdigest()
-        return None if found == expected.lower() else f"has {kind} {found}, expected {expected}"
+        return None
 
 
 def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> None:
@@ -232,7 +235,7 @@ def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> No
     source = mirror / dataset / file.name
     if not source.is_file():
         raise Refused(f"the mirror {mirror} does not hold {dataset}/{file.name}.")
-    _check_space(path.parent, source.stat().st_size, dataset)
+    files.check_space(path.parent, source.stat().st_size, dataset)
     check = _Check(file, dataset)
     with files.replacing(path) as beside:
         total = source.stat().st_size
@@ -242,7 +245,7 @@ def _copy(file: File, mirror: Path, path: Path, dataset: str, quiet: bool) -> No
                 check.feed(piece)
                 meter.update(len(piece))
         if problem := check.problem():
-            raise Refused(f"{dataset}: {source} {problem}.")
+            raise Refused(f"{dataset}: {source} {problem}; {_own_sum(dataset)}.")
 
 
 class _Transfer:
@@ -254,6 +257,7 @@ class _Transfer:
         self.furthest = _length(self.beside)
         self.idle = 0  # attempts in a row that brought nothing new
         self.etag: str | None = None
+        self.met = False  # whether this server has ever answered
 
     def run(self) -> None:
         """Fetch, check and rename.
@@ -290,7 +294,9 @@ class _Transfer:
         try:
             return self._read()
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _Broken(_reason(error)) from error
+            # a server that never answered is more likely switched off or misspelled than about to come back
+            absent = not self.met and _reason(error) in (REFUSED, UNKNOWN)
+            raise (_Unusable if absent else _Broken)(_reason(error)) from error
         finally:
             self._count()
 
@@ -317,11 +323,12 @@ class _Transfer:
             if self.file.size is not None and total != self.file.size:
                 raise _Unusable(f"the file has {total} bytes, expected {self.file.size}")
             if self.file.size is None and total:
-                _check_space(self.path.parent, total - start, self.dataset)
+                files.check_space(self.path.parent, total - start, self.dataset)
             return self._write(response, start, total)
 
     def _start(self, response: requests.Response, have: int) -> int:
         """From which byte on the answer is, after what the status says about it."""
+        self.met = True
         status = response.status_code
         if status == 416:  # the bytes asked for are beyond the end: begin anew
             files.remove(self.beside)
@@ -351,13 +358,13 @@ class _Transfer:
         return check
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """A requests or urllib3 error in a few words."""
     text = str(error)
     if "refused" in text:
-        return "connection refused"
+        return REFUSED
     if "resolve" in text or "resolution" in text:
-        return "the host name is not known, or there is no network"
+        return UNKNOWN
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return "no answer in time"
     return "the line was cut" if "IncompleteRead" in text or "aborted" in text else text.split("(Caused by")[0][:200]
@@ -382,7 +389,7 @@ class _Lines:
         log.info("%s: %.0f%s MB, %.1f MB/s%s", self.what, self.done / 1e6, share, rate / 1e6, left)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _meter(file: File, total: int | None, start: int, quiet: bool) -> Iterator[Any]:
     """Something with `update(bytes)`: a bar with rate and time left on a terminal, else lines in the log."""
     if not quiet and sys.stderr.isatty() and not os.environ.get("CI"):

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from pipeline.stage import Refused
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -31,6 +33,25 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(beside)
         raise
+
+
+SPARE = 64 << 20  # bytes of a disk that are left free
+
+
+def check_space(folder: Path, needed: int, who: str) -> None:
+    """
+    Args:
+        needed: bytes about to be written.
+        who: the data set, for the message.
+
+    Raises:
+        Refused: the disk of `folder` has less free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE > free:
+        raise Refused(
+            f"{who}: {folder} needs {(needed + SPARE) / 1e9:.1f} GB on the disk, but {free / 1e9:.1f} GB are free."
+        )
 
 
 def remove(path: Path) -> None:

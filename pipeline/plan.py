@@ -46,7 +46,7 @@ def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None
             f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
         )
     for name in grid.datasets:
-        code = sources.digests("pipeline.download", "pipeline.preprocess", f"pipeline.datasets.{name}")
+        code = sources.digests("pipeline.preprocess", f"pipeline.datasets.{name}")
         content = {"dataset": name, "settings": config.data(params, name), "code": code}
         files.write_yaml(folder / "data" / f"{name}.yaml", content)
         wanted = datasets.find(name)(**config.data(params, name)).identity()

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import datasets, files, stage
+from pipeline import datasets, files, images, stage
 from pipeline.stage import Refused
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
-BLOCK = 1 << 24  # bytes of images that are looked at together
+BLOCK = 1 << 24  # bytes of images that are summed together; `images.sums` takes no more
 
 
 def main() -> None:
@@ -42,7 +42,9 @@ def preprocess(name: str) -> None:
         special = dataset.prepare(raw, folder)
         about = describe(name, dataset, folder) | {"settings": settings} | special
         files.write_yaml(folder / "about.yaml", about)
-    stage.log.info("%s: %s in %s", name, ", ".join(f"{n} {s}" for s, n in about["counts"].items()), PREPARED / name)
+    left_out = f"; {len(about['skipped'])} left out" if about["skipped"] else ""
+    counts = ", ".join(f"{count} {split}" for split, count in about["counts"].items())
+    stage.log.info("%s: %s in %s%s", name, counts, PREPARED / name, left_out)
 
 
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
@@ -89,12 +91,12 @@ def mean(path: Path) -> list[float]:
     """
     shape = np.load(path, mmap_mode="r").shape
     image = int(np.prod(shape[1:]))
-    step, sums = max(1, BLOCK // image), np.zeros(shape[3], np.int64)
+    step, totals = max(1, BLOCK // image), np.zeros(shape[3], np.int64)
     with path.open("rb") as file:
         file.seek(path.stat().st_size - shape[0] * image)  # behind the head
         while len(block := np.fromfile(file, np.uint8, step * image)):
-            sums += block.reshape(-1, shape[3]).sum(axis=0, dtype=np.int64)
-    return [int(value) / (255 * int(np.prod(shape[:3]))) for value in sums]
+            totals += images.sums(block.reshape(-1, *shape[1:]))
+    return [int(value) / (255 * int(np.prod(shape[:3]))) for value in totals]
 
 
 if __name__ == "__main__":

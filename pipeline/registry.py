@@ -24,7 +24,12 @@ class Section(BaseModel):
 
 def names(package: ModuleType) -> list[str]:
     """The names one may write in params.yaml: the files of the folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    return list(_names(tuple(package.__path__)))
+
+
+@functools.cache  # asked for hundreds of times while params.yaml is checked
+def _names(folders: tuple[str, ...]) -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_"))
 
 
 def find(package: ModuleType, base: type[Base], name: str) -> type[Base]:

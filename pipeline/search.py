@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-CHUNK_CPU = 2**18  # scores held at once: 1 MiB, which a core's cache holds
+CHUNK_CPU = 2**19  # scores held at once: 2 MiB, about what a core's cache holds
 CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
 PAIRS = 2**19  # numbers held at once in float64 while deciding near-ties: 4 MiB
 CROWDED = 16  # candidates per vector from which on it pays to look for identical codes

@@ -49,7 +49,7 @@ def keep_freed_memory() -> None:
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
-    """Pass `items` on with a progress bar on a terminal, or a line in the log at every tenth of the way."""
+    """Pass `items` on with a progress bar on a terminal, or a line in the log every half minute."""
     if sys.stderr.isatty() and not os.environ.get("CI"):
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return

@@ -111,6 +111,8 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "utilization": (codes + seed) / 512,
         "perplexity": codes / 2 * wobble,
         "bits_per_latent": math.log2(codes / 2 * wobble),
+        "most_bits_seen": 16.0,
+        "bits_per_latent_by_dimension": 2 * math.log2(codes / 2 * wobble) if lattice else None,
         "bits_per_pixel": math.log2(codes / 2 * wobble) / 4,
         "dead_codes": None if lattice else 512 - codes - seed,
         "active_dimensions": 5 + seed if lattice else None,

@@ -22,7 +22,7 @@ from PIL import Image
 from pipeline import archives, datasets
 from pipeline.archives import BadFile, Folder, Joined, Zip, unpack_tar
 from pipeline.datasets.diabetic_retinopathy import fundus
-from pipeline.images import Recipe, as_is, decode
+from pipeline.images import Recipe, Tally, as_is, decode
 from pipeline.stage import Refused
 
 RNG = np.random.default_rng(1)
@@ -78,6 +78,18 @@ def test_a_bad_image_stops_with_its_name_or_is_skipped_and_counted(kind: str, tm
     said, folder = prepare_tiny(tmp_path / "skips", contents, on_bad_image="skip")
     assert list(said["skipped"]) == [name]
     assert len(np.load(folder / "train.npy")) == len(np.load(folder / "train_labels.npy")) == 9
+
+
+def test_the_log_names_the_first_skipped_images(caplog: pytest.LogCaptureFixture) -> None:
+    tally = Tally("made", "skip")
+    with caplog.at_level("INFO", logger="pipeline"):
+        for number in range(25):
+            tally.bad(f"{number}.png", "is not an image")
+    assert caplog.messages[0] == "made: left out 0.png, which is not an image"
+    assert (
+        caplog.messages[-1] == "made: left out 9.png, which is not an image; further ones are told in about.yaml only"
+    )
+    assert len(tally.skipped) == 25
 
 
 def prepare_tiny(root: Path, contents: dict[str, bytes], **settings: Any) -> tuple[dict[str, Any], Path]:

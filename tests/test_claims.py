@@ -48,6 +48,13 @@ def test_difference_by_hand() -> None:
     assert (found.mean, found.low, found.high) == pytest.approx((-2.0, -4.484138, 0.484138), abs=1e-6)
 
 
+@pytest.mark.parametrize(("ours", "agree"), [(MIXED, 1), ([1.9, 1.0, 1.8], 3)])
+def test_what_is_not_decided_tells_how_many_seeds_agree(ours: list[float], agree: int) -> None:
+    test = on(kind="difference", variant="a", against="b", side="below")
+    found = claims.decide(test, {"a": row("a", test_mse=ours), "b": row("b", test_mse=MID)})
+    assert (found.verdict, found.why) == (OPEN, f"{agree} of 3 seeds agree, the interval does not decide")
+
+
 @pytest.mark.parametrize(("ours", "verdict"), [(LOW, HOLDS), (HIGH, FAILS), ([1.2, 3.5, 0.5], OPEN)])
 def test_ratio(ours: list[float], verdict: str) -> None:
     test = on("seconds", kind="ratio", variant="a", against="b", side="below", limit=0.9)
@@ -219,7 +226,7 @@ def test_every_claim_of_the_papers_is_decidable(paper: str) -> None:
     ("published", "values", "met"),
     [
         (0.013, [0.0131], "yes"),
-        (0.013, [0.0136], "no"),
+        (0.013, [0.0136], "not judged"),
         (0.013, [0.0136, 0.0128, 0.0141], "yes"),
         (17, [21, 22, 23], "no"),
     ],
@@ -237,3 +244,18 @@ def test_reach_by_hand() -> None:
     """Deviation 1 of three seeds against three: 4.302653·√(1/3 + 1/3), and half of 0.1 for the rounding."""
     found = summary.Summary(2.0, 1.0, 3)
     assert verdicts.reach(2.5, 3, found) == pytest.approx(4.302653 * math.sqrt(2 / 3) + 0.05, abs=1e-6)
+
+
+def test_agreement_at_equal_rate_needs_both_error_and_rate() -> None:
+    test = on(kind="dominates", rate="bits_per_latent", variant="a", against="b")
+    theirs = row("b", test_mse=MID, bits_per_latent=MID)
+    for bits, agree in ((HIGH, 0), (LOW, 2)):
+        ours = row("a", test_mse=[*MIXED[:2], 1.0], bits_per_latent=bits)
+        found = claims.decide(test, {"a": ours, "b": theirs})
+        assert (found.verdict, found.why) == (OPEN, f"{agree} of 3 seeds agree, the interval does not decide")
+
+
+def test_a_chain_of_rows_with_different_seeds_or_learning_rates_is_told_why() -> None:
+    test = on(kind="chain", variants=["a", "b"])
+    rows = {"a": row("a", test_mse=HIGH), "b": row("b", test_mse=LOW, decay=1.0)}
+    assert claims.decide(test, rows).why == "the two have different learning rates over the epochs"

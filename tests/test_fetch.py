@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from server import Handler, serving
 
-from pipeline import fetch
+from pipeline import fetch, files
 from pipeline.fetch import File
 from pipeline.stage import Refused
 
@@ -24,7 +24,7 @@ NAME = "images.zip"
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "WAIT", tenacity.wait_none())
-    monkeypatch.setattr(fetch, "SPARE", 0)
+    monkeypatch.setattr(files, "SPARE", 0)
 
 
 @pytest.fixture
@@ -96,6 +96,16 @@ def test_no_server_is_one_sentence(folder: Path) -> None:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(Refused, match=rf"^made: images\.zip could not be fetched \({url}.*: connection refused\)"):
             bring(wanted(), folder, url)
+
+
+def test_a_line_cut_before_the_first_byte_is_tried_again(mirror: Path, folder: Path) -> None:
+    def answer(handler: Handler, content: bytes, start: int) -> None:
+        if len(handler.server.asked) > 2:
+            handler.rest(content, start)
+
+    with serving(mirror, answer) as web:
+        assert bring(wanted(), folder, web.url) == CONTENT
+        assert len(web.asked) == 3
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])

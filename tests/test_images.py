@@ -108,6 +108,12 @@ def test_what_the_camera_cut_off_is_black() -> None:
     assert cut[45, 2:-2].max(axis=1).min() > 40
 
 
+def test_sums_are_exact_up_to_the_largest_block() -> None:
+    images_ = RNG.integers(0, 256, (3, 5, 7, 3), np.uint8)
+    assert images.sums(images_) == images_.astype(np.int64).sum(axis=(0, 1, 2)).tolist()
+    assert images.sums(np.full((1 << 24, 1, 1, 1), 255, np.uint8)) == [255 << 24]
+
+
 # writing
 
 
@@ -171,6 +177,16 @@ def test_many_processes_write_the_same_bytes_as_one(tmp_path: Path, monkeypatch:
     assert mean == pytest.approx((arrays / 255).mean(axis=(0, 1, 2)), abs=1e-6)
     index, whole = np.load(tmp_path / "1" / "val_index.npy"), (tmp_path / "1" / "val.bin").read_bytes()
     assert [whole[a:b] for a, b in pairwise(index)] == [contents[name] for name in kept]
+
+
+def test_a_full_disk_is_seen_before_the_first_image(tmp_path: Path) -> None:
+    made_sources.zipped(tmp_path / "a.zip", {"a.png": encoded(picture(RNG, 9, 9), "PNG")})
+    recipe = Recipe((10**7, 10**7), as_is)
+    with pytest.raises(Refused, match=r"^made: .* needs 300000\.\d GB on the disk, but \d+\.\d GB are free\.$"):
+        images.write_split(
+            tmp_path, "train", Zip(tmp_path / "a.zip", "made"), [Item("a.png")], recipe, Tally("made", "error")
+        )
+    assert not (tmp_path / "train.npy").exists()
 
 
 # splits by a hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -226,6 +227,31 @@ def test_a_strip_enlarges_pixels_as_they_are() -> None:
     images = np.array([[[[10], [20]]], [[[30], [40]]]], dtype=np.uint8)  # two images of 1×2
     line = figures.strip(images, gap=1, times=2)
     assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
+
+
+def test_a_rate_is_bounded_where_nearly_every_latent_has_a_code_of_its_own(made: Path) -> None:
+    """Seen 15.4 of at most 16 bits at 4 latents per 16 pixels, and at most 40 by dimension: 10 bits per pixel."""
+    row = read.read_results(made).rows["photos-lattice"]
+    numbers = {
+        "bits_per_latent": 15.4,
+        "bits_per_pixel": 3.85,
+        "most_bits_seen": 16.0,
+        "bits_per_latent_by_dimension": 40.0,
+    }
+    dense = dataclasses.replace(row, seeds=[{"seed": 0, **numbers}])
+    assert rates.saturated(dense) == pytest.approx(10.0)
+    assert rates.saturated(dataclasses.replace(row, seeds=[{"seed": 0, **numbers, "most_bits_seen": 20.0}])) is None
+    assert rates.saturated(dataclasses.replace(row, seeds=[{"seed": 0, "bits_per_latent": 3.0}])) is None
+
+
+def test_ticks_are_plain_numbers() -> None:
+    assert [drawing.tick(value) for value in (0.00005, 0.02, 1.0, 20.0, 100000.0)] == [
+        "0.00005",
+        "0.02",
+        "1",
+        "20",
+        "100,000",
+    ]
 
 
 def test_jpeg_by_hand() -> None:

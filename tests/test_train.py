@@ -255,6 +255,14 @@ def test_a_lattice_reports_dimensions_instead_of_dead_codes(project: Project) ->
     assert numbers["dead_codes"] is None
     assert 0 <= numbers["active_dimensions"] <= 4
     assert numbers["quantizer_parameters"] == 4
+    model = models.build(settings, (3, 8, 8), 0)
+    models.load(model, Path("models/photos-lattice_dense/seed-0.safetensors"))
+    images = torch.from_numpy(np.load("data/prepared/photos/test.npy")).permute(0, 3, 1, 2).float() / 255
+    codes = model.eval()(images)[1].codes.reshape(-1, 4).numpy()
+    shares = [np.unique(column, return_counts=True)[1] / len(codes) for column in codes.T]
+    assert numbers["bits_per_latent_by_dimension"] == pytest.approx(sum(-(p * np.log2(p)).sum() for p in shares))
+    assert numbers["bits_per_latent"] <= min(numbers["bits_per_latent_by_dimension"], numbers["most_bits_seen"]) + 1e-9
+    assert numbers["most_bits_seen"] == pytest.approx(np.log2(12 * 16))
 
 
 def test_weights_of_another_model_are_refused(project: Project) -> None:

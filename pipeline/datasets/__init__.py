@@ -74,7 +74,7 @@ class Dataset(abc.ABC):
                     f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(known)}."
                 )
         return [
-            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None)
+            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None, roughly=0)
             if file.name in self.checksums
             else file
             for file in self.files

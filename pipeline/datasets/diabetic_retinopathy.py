@@ -50,7 +50,10 @@ class DiabeticRetinopathy(PictureDataset):
         f"Accept the rules at https://www.kaggle.com/c/{COMPETITION}/rules, make an access token in the settings of "
         "your Kaggle account and store it where the package kaggle looks for it,"
     )
-    files = tuple(File(name, kaggle=COMPETITION) for name in (*PARTS, LABELS))
+    files = (
+        *(File(name, roughly=7_000_000_000, kaggle=COMPETITION) for name in PARTS),
+        File(LABELS, kaggle=COMPETITION),
+    )
 
     def __init__(
         self,

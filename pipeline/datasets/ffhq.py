@@ -26,8 +26,8 @@ LISTING = File(
     drive="16N0RV4fHI6joBuKbQAoG34V_cQk7vxSA",
 )
 ZIPS = {
-    FULL: File("images1024x1024.zip", drive="1WvlAIvuochQn_L_f9p3OdFdTiSLlnnhv"),
-    THUMBNAIL: File("thumbnails128x128.zip", drive="1Wrr6qZA1Tr6r9edNL2nSxnwopMW1n6pR"),
+    FULL: File("images1024x1024.zip", roughly=89_100_000_000, drive="1WvlAIvuochQn_L_f9p3OdFdTiSLlnnhv"),
+    THUMBNAIL: File("thumbnails128x128.zip", roughly=1_950_000_000, drive="1Wrr6qZA1Tr6r9edNL2nSxnwopMW1n6pR"),
 }
 
 

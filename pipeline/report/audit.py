@@ -27,7 +27,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     datasets = results.plan["datasets"]
     parts = ['<a id="audit"></a>\n\n## The audit', " ".join(OPENING.split()), points(results)]
     for dataset in datasets:
-        title = results.about[dataset]["title"]
+        title = results.title(dataset)
         parts += [f"### {title}: what was found", findings(results, dataset)]
         found = switches(results, dataset)
         parts += [f"### {title}: what a setting changes", " ".join(SWITCHES.split()), found] if found else []
@@ -253,7 +253,7 @@ def paired_difference(one: Row, other: Row) -> str:
 def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     """The figures whose rows were run."""
     rows = {row.variant: row for row in results.of(dataset)}
-    title = results.about[dataset]["title"]
+    title = results.title(dataset)
     for name, make in (("epochs", epochs), ("spacing", spacing), ("counts", counts), ("codes", codes)):
         figure = make(rows)
         if figure:

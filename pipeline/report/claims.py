@@ -62,7 +62,11 @@ class Interval:
     mean: float
     low: float
     high: float
-    n: int
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
 
     def side(self, limit: float) -> str | None:
         """`below` or `above` the limit as a whole, `on` it without any spread, or None where it is on both sides."""
@@ -77,10 +81,10 @@ def interval(values: Sequence[float]) -> Interval:
     """Student's interval of the mean."""
     mean = float(np.mean(values))
     if len(values) < 2:
-        return Interval(mean, -math.inf, math.inf, len(values))
+        return Interval(mean, -math.inf, math.inf, tuple(values))
     spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = spread * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return Interval(mean, mean - half, mean + half, len(values))
+    return Interval(mean, mean - half, mean + half, tuple(values))
 
 
 def judge(results: Results) -> list[Verdict]:
@@ -134,7 +138,7 @@ def same(test: Mapping[str, Any], rows: Rows) -> Judged:
         return Judged(HOLDS, told)
     if low == "below" or high == "above":
         return Judged(FAILS, told)
-    return Judged(OPEN, told, undecided(found))
+    return Judged(OPEN, told, undecided(found, sum(abs(one - 1) <= test["tolerance"] for one in found.values)))
 
 
 def threshold(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -164,15 +168,20 @@ def within(test: Mapping[str, Any], rows: Rows) -> Judged:
 def chain(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the measure falls from each row to the next, as for differences; fails if it rises once."""
     found = [get(variant, rows) for variant in test["variants"]]
+    pairs = list(itertools.pairwise(found))
     steps = [
         difference({**test, "variant": after.variant, "against": before.variant, "side": "below"}, rows)
-        for before, after in itertools.pairwise(found)
+        for before, after in pairs
     ]
     told = ", then ".join(tell(row, test["measure"]) for row in found)
     verdicts = [step.verdict for step in steps]
     if FAILS in verdicts:
         return Judged(FAILS, told)
-    return Judged(HOLDS, told) if set(verdicts) == {HOLDS} else Judged(OPEN, told, next(s.why for s in steps if s.why))
+    if set(verdicts) == {HOLDS}:
+        return Judged(HOLDS, told)
+    changes = [interval([a - b for a, b in paired(after, before, test["measure"])]) for before, after in pairs]
+    agree = sum(all(change < 0 for change in seed) for seed in zip(*(one.values for one in changes), strict=True))
+    return Judged(OPEN, told, undecided(changes[0], agree))
 
 
 def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -183,7 +192,9 @@ def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
     extra = interval([a - b for a, b in rates])
     told = f"{error.measured}; {both(one, other, test['rate'])}"
     if error.verdict == OPEN:
-        return Judged(OPEN, told, error.why)
+        errors = paired(one, other, test["measure"])
+        agree = sum(a < b and x <= y for (a, b), (x, y) in zip(errors, rates, strict=True))
+        return Judged(OPEN, told, undecided(extra, agree))
     if error.verdict == HOLDS and extra.side(0.0) in ("below", "on"):
         return Judged(HOLDS, told)
     if error.verdict == FAILS and extra.side(0.0) in ("above", "on"):
@@ -317,12 +328,15 @@ def settle(found: Interval, limit: float, side: str, told: str) -> Judged:
     """The verdict of an interval that should lie on `side` of `limit`."""
     where = found.side(limit)
     if where is None:
-        return Judged(OPEN, told, undecided(found))
+        return Judged(OPEN, told, undecided(found, sum((one < limit) == (side == "below") for one in found.values)))
     return Judged(HOLDS if where == side else FAILS, told)
 
 
-def undecided(found: Interval) -> str:
-    return "one seed shows no spread" if found.n < 2 else f"{found.n} seeds do not decide it"
+def undecided(found: Interval, agree: int) -> str:
+    """Why an interval decides nothing, and how many seeds agree with the claim."""
+    if found.n < 2:
+        return f"one seed shows no spread; it {'agrees' if agree else 'disagrees'}"
+    return f"{agree} of {found.n} seeds agree, the interval does not decide"
 
 
 def unanimous(right: Sequence[bool], told: str) -> Judged:
@@ -358,7 +372,7 @@ def brief(test: Mapping[str, Any], rows: Rows) -> str:
     told = []
     for measure in (test["measure"], *([test["rate"]] if "rate" in test else [])):
         numbers = [tell(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
-        told.append(" against ".join(numbers))
+        told.append((", then " if "variants" in test else " against ").join(numbers))
     return ", ".join(told) if all(rows[name].values(test["measure"]) for name in names) else ""
 
 

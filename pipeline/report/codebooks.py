@@ -28,7 +28,7 @@ def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     """Reconstruction error, quantization loss and gradient gap against [N, D]; nothing for fewer than two codebooks."""
     fixed, adaptive = family(results, dataset)
     if adaptive:
-        yield from selection(dataset, results.about[dataset]["title"], adaptive)
+        yield from selection(dataset, results.title(dataset), adaptive)
     kept = [measure for measure in MEASURES if any(row.values(measure) for row in fixed)]
     if len(fixed) < 2 or not kept:
         return
@@ -36,7 +36,7 @@ def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     for panel, measure in zip(axes[0], kept, strict=True):
         panel_of(panel, fixed, adaptive, measure)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    title = results.about[dataset]["title"]
+    title = results.title(dataset)
     names = ", ".join(words.MEASURES[measure].name for measure in kept)
     yield (
         figure,

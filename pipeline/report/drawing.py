@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -126,8 +127,13 @@ def scale_errors(axes: Axes) -> None:
 def plain(axis: Axis, steps: tuple[float, ...]) -> None:
     """Plain numbers at `steps` times the powers of ten of a log axis."""
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def tick(value: float) -> str:
+    """A number without an exponent."""
+    return f"{value:,.10g}" if value >= 1 else np.format_float_positional(value, precision=10, trim="-")
 
 
 def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any]) -> None:

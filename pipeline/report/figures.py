@@ -29,7 +29,7 @@ def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
     with mpl.rc_context(STYLE):
         for dataset in results.plan["datasets"]:
             found = groups(results, dataset)
-            title = results.about[dataset]["title"]
+            title = results.title(dataset)
             for draw in (reconstructions, curves, usage):
                 keep(*draw(dataset, title, found))
             for figure, picture in rates.draw(results, dataset):
@@ -114,7 +114,7 @@ def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pic
         for axis in (panel.xaxis, panel.yaxis):
             plain(axis, (1.0,))
         panel.tick_params(labelbottom=True)
-        panel.legend(fontsize=8, loc="lower left")
+        panel.legend(fontsize=8, loc="upper right")
     for panel in axes[:, 0]:
         panel.set_ylabel("times used on test")
     for panel in list(axes.flat)[len(found) :]:

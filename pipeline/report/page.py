@@ -41,7 +41,7 @@ made the row. The last column of the first table names the command that makes th
 
 
 def opening(results: Results) -> str:
-    datasets = " and ".join(results.about[name]["title"] for name in results.plan["datasets"])
+    datasets = " and ".join(results.title(name) for name in results.plan["datasets"])
     paper = results.papers["ll_vq_vae"]
     return prose(f"""An autoencoder with a quantizer turns an image into a few integers and back. This report compares
         quantizers on {datasets}: how well images come back, how many codes are used, how many bits they carry and how
@@ -69,12 +69,14 @@ each claim:"""
 
 MET = """A published number counts as met if it lies within the 95 % prediction interval that the measured seeds give
 for a mean of as many seeds as the paper's, widened by half a unit of its last printed digit ("may differ by"). Few
-seeds make this wide, one seed leaves only the rounding. Times are not compared: the hardware differs."""
+seeds make this wide; one seed shows no spread, so that it can meet a number but not miss it. Times are not compared:
+the hardware differs."""
 
 
 def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> list[str]:
     """What a data set is, its tables and its figures."""
     parts = [f'<a id="{dataset}"></a>\n\n## {results.about[dataset]["title"]}', description(results, dataset)]
+    parts += photographs(results, dataset)
     parts += ["### In the form of the paper's tables", *table_notes(results, dataset)]
     found = tables.groups(results, dataset)
     for group in found:
@@ -99,7 +101,9 @@ FIGURES = {
 
 FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
 over training and validation images together; quantization loss and gradient gap on the first validation batch after the
-last epoch. Parameters are those of the quantizer alone. Time and memory are those of the hardware named above."""
+last epoch. n latents show no entropy above log2 n, so where nearly every latent has a code of its own, bits / latent is
+too low; "at most" is the sum over a lattice's dimensions, each coded by itself. Parameters are those of the quantizer
+alone. Time and memory are those of the hardware named above."""
 
 
 def description(results: Results, dataset: str) -> str:
@@ -111,6 +115,14 @@ def description(results: Results, dataset: str) -> str:
     return prose(f"""{counts["train"]} images for training, {counts["val"]} for validation and {counts["test"]} for the
         test, {shape} pixels; values in [{low:g}, {high:g}]. Source: <{about["url"]}>. Licence: {licence}.
         To cite: {cite}.""")
+
+
+def photographs(results: Results, dataset: str) -> list[str]:
+    """The pictures a data set was cut from, each with its credit and licence, where it has such a list."""
+    named = [
+        f"{one['name']} ({one['credit']}; {one['licence']})" for one in results.about[dataset].get("photographs", [])
+    ]
+    return [f"Cut from: {'; '.join(named)}."] if named else []
 
 
 def table_notes(results: Results, dataset: str) -> list[str]:

@@ -30,7 +30,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
 
 def shown(results: Results, dataset: str) -> str:
     if dataset in results.plan["datasets"]:
-        return f"See [{results.about[dataset]['title']}](#{dataset}), Reconstructions."
+        return f"See [{results.title(dataset)}](#{dataset}), Reconstructions."
     return f"Not run; {run_command(dataset)} draws it."
 
 
@@ -61,7 +61,7 @@ def table_1(results: Results) -> str:
                 f"{number(row, 'seconds')} s of training",
                 f"{number(row, 'utilization')} % utilization",
             ]
-            lines.append([name, results.about[dataset]["title"], *(cells if row else [NONE] * 3)])
+            lines.append([name, results.title(dataset), *(cells if row else [NONE] * 3)])
     return table(heads, lines, left=5)
 
 
@@ -71,7 +71,7 @@ def comparison(results: Results, dataset: str) -> list[str]:
     published = paper["results"][dataset]
     heading = f"**{published['source']}:** {published['title']}."
     if dataset in results.plan["datasets"]:
-        return [f"{heading} Published beside measured: see [{results.about[dataset]['title']}](#{dataset})."]
+        return [f"{heading} Published beside measured: see [{results.title(dataset)}](#{dataset})."]
     keys = {
         "parameters": "parameters",
         "recon. error": "mse",
@@ -91,7 +91,7 @@ def table_3(results: Results) -> str:
     published = paper["results"]["ffhq"]["rows"]
     datasets = results.plan["datasets"]
     heads = ["init range", "γ", "target K", "error, FFHQ published", "codes, FFHQ published"]
-    heads += [f"{name}, {results.about[dataset]['title']}" for dataset in datasets for name in ("MSE test", "codes")]
+    heads += [f"{name}, {results.title(dataset)}" for dataset in datasets for name in ("MSE test", "codes")]
     lines = []
     for variant, one in paper["table_3"].items():
         told = published.get(variant, {})
@@ -117,7 +117,7 @@ def balance(results: Results) -> list[str]:
     ran = [name for name in results.plan["datasets"] if len(codebooks.family(results, name)[0]) > 1]
     names = "**Main table and figures:** reconstruction error, quantization loss, gradient gap and selection"
     if ran:
-        links = ", ".join(f"[{results.about[name]['title']}](#{name})" for name in ran)
+        links = ", ".join(f"[{results.title(name)}](#{name})" for name in ran)
         parts.append(f"{names}: see {links}.")
     else:
         parts.append(f"{names}: not run; {run_command('mnist', list(paper['models']))} measures and draws them.")
@@ -127,7 +127,7 @@ def balance(results: Results) -> list[str]:
 def balance_table(results: Results) -> str:
     """A line per codebook, a column per data set of the paper and of this run."""
     paper = results.papers["balance"]
-    titles = {**paper["datasets"], **{name: results.about[name]["title"] for name in results.plan["datasets"]}}
+    titles = {**paper["datasets"], **{name: results.title(name) for name in results.plan["datasets"]}}
     lines = []
     for variant, name in paper["models"].items():
         rows = [rows_of(results, dataset).get(variant) for dataset in titles]

@@ -87,7 +87,7 @@ def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     plain(axes.yaxis, (1.0, 2.0, 5.0))
     upper_edge(axes, rows)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    title = results.about[dataset]["title"]
+    title = results.title(dataset)
     yield figure, Picture(f"{dataset}-rate", f"{title}: error against rate", alt(title, rows), caption(points))
 
 
@@ -96,6 +96,9 @@ def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
     rate, error = summary.of(row, "bits_per_pixel"), summary.of(row, "test_mse")
     if rate is None or error is None or rate.mean <= 0:  # one code alone carries no bits and has no place on a log axis
         return
+    bound = saturated(row)
+    if bound:
+        axes.plot([rate.mean, bound], [error.mean] * 2, color=look["color"], linestyle=":", marker="|", markevery=[1])
     filled = {} if row.rate_decays else {"markerfacecolor": "white"}
     axes.errorbar(
         rate.mean,
@@ -109,10 +112,22 @@ def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
     )
 
 
+def saturated(row: Row) -> float | None:
+    """The upper bound of a lattice's rate in bits per pixel, where its empirical entropy is near the most that so many
+    latents can show; else None.
+    """
+    keys = ("bits_per_latent", "most_bits_seen", "bits_per_latent_by_dimension", "bits_per_pixel")
+    found = [summary.of(row, key) for key in keys]
+    if any(one is None for one in found):
+        return None
+    seen, most, bound, per_pixel = (one.mean for one in found if one)
+    return bound * per_pixel / seen if seen > 0.9 * most else None
+
+
 def draw_landmark(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
     """JPEG as a line, as far as the rows' rates reach and a little further."""
     rates = [value for row in rows for value in row.values("bits_per_pixel") if value > 0]
-    near = [one for one in points if one.bits_per_pixel <= 3 * max(rates, default=math.inf)] or list(points[:1])
+    near = [one for one in points if one.bits_per_pixel <= 1.5 * max(rates, default=math.inf)] or list(points[:1])
     axes.plot(
         [one.bits_per_pixel for one in near], [one.mse for one in near], color="#888888", marker=".", label="JPEG"
     )
@@ -146,8 +161,8 @@ def caption(points: Sequence[Point]) -> str:
     text = """Lower left is better. The rate is the empirical entropy of the codes on the test split: what an ideal
     coder that knows their frequencies would need. Filled markers: the learning rate falls as published; hollow: it is
     constant. Bars: standard deviation over the seeds. Where nearly every latent has a code of its own, as in a dense
-    lattice, the entropy only counts the latents and the true rate is higher. A model that uses one code has no
-    rate and is left out."""
+    lattice, the entropy only counts the latents: a dotted line leads from it to an upper bound of the rate, each
+    dimension coded by itself. A model that uses one code has no rate and is left out."""
     if not points:
         return text
     return f"""{text} JPEG, at qualities q, codes the first test images side by side in one file, its header included;

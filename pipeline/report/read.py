@@ -62,6 +62,10 @@ class Results:
     papers: dict[str, dict[str, Any]]
     prepared: Path
 
+    def title(self, dataset: str) -> str:
+        """A data set's name in a table or figure: its title up to a colon."""
+        return str(self.about[dataset]["title"]).partition(":")[0]
+
     def of(self, dataset: str) -> list[Row]:
         """The rows of a data set in the order of the plan."""
         return [row for row in self.rows.values() if row.dataset == dataset]

@@ -37,6 +37,7 @@ FURTHER = [
     Column("utilization, %", "utilization", 100.0, 1),
     Column("perplexity", "perplexity", places=1),
     Column("bits / latent", "bits_per_latent", places=2),
+    Column("at most", "bits_per_latent_by_dimension", places=2),
     Column("bits / pixel", "bits_per_pixel", places=2),
     Column("codes, test", "codes_in_use_test", places=0),
     Column("dead codes", "dead_codes", places=0),
@@ -72,7 +73,9 @@ def groups(results: Results, dataset: str) -> list[Group]:
     rows = results.of(dataset)
     decaying = [row for row in rows if row.rate_decays]
     constant = [row for row in rows if not row.rate_decays]
-    epochs = "The learning rate falls after each epoch as in the authors' code"
+    epochs = "The learning rate falls as in the authors' code"
+    if all(row.settings["train"]["lr_decay"] == 0 for row in decaying):
+        epochs = "The learning rate is 0 after the first epoch, as in the authors' code"
     steady = "These rows train at full rate to the end; not to be ranked against rows whose learning rate falls."
     found = [
         Group("As published", f"{epochs}.", [row for row in decaying if row.variant in published]),
@@ -213,5 +216,5 @@ def environment(found: dict[str, Any], keys: Sequence[str]) -> str:
             return "not under git"
         return f"`{str(found['commit'])[:10]}`" + (" with uncommitted changes" if found["dirty"] else ", clean")
     if keys[0] == "device":
-        return f"{found['device']}, {found['threads']} threads"
+        return f"{found['device']}, {found['threads']} thread{'s' if found['threads'] > 1 else ''}"
     return str(found[keys[0]])

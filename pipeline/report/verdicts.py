@@ -26,26 +26,57 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     """A data set's errors, how many claims hold, which do not, and how many published numbers were met."""
     rows = {row.variant: row for row in results.of(dataset)}
     told = [short(rows[variant]) for variant in ("lattice", "vq", "vq_ema") if variant in rows]
-    parts = [f"**[{results.about[dataset]['title']}](#{dataset}).**"]
+    parts = [f"**[{results.title(dataset)}](#{dataset}).**"]
     if told:
         parts.append(f"Error (MSE on test): {'; '.join(told)}.")
     here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
     count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS, OPEN)}
     parts.append(
-        f"Of {len(here)} claims of the papers, {count[HOLDS]} hold here, {count[FAILS]} do not, "
-        f"and {count[OPEN]} cannot be judged."
+        f"Of {len(here)} claims of the papers, {count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here, "
+        f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not, and {count[OPEN]} cannot be judged."
     )
     failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
     if failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
     if any(len(row.seeds) == 1 for row in rows.values()):
         parts.append("Some rows have one seed (n = 1): their spread is not known, and what needs it is not judged.")
+    elif any(len(row.seeds) == 2 for row in rows.values()):
+        parts.append("Some rows have two seeds, whose 95 % interval is 12.7 standard errors to either side.")
     checked = list(meetings(results, dataset))
     if checked:
-        parts.append(
-            f"Of {len(checked)} published numbers, {sum(one.met == 'yes' for one in checked)} were [met](#met)."
-        )
+        parts.append(meeting_in_short(checked))
+    audited = audit_in_short(rows)
+    if audited:
+        parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
+
+
+def meeting_in_short(checked: Sequence[Meeting]) -> str:
+    count = {answer: sum(one.met == answer for one in checked) for answer in ("yes", "no", "not judged")}
+    return (
+        f"Of {len(checked)} published numbers, [met](#met): {count['yes']}, not met: {count['no']}, "
+        f"not judged: {count['not judged']}."
+    )
+
+
+def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
+    """The two findings of the audit that bear most on the claims: the lattice's ramp, and the counts of VQ-EMA."""
+    told = []
+    off = summary.of(rows["lattice"], "spacing_off_ramp") if "lattice" in rows else None
+    if off:
+        told.append(
+            f"every spacing of the lattice ends within {summary.write(off, 4)} of its start plus the steps taken"
+        )
+    frozen, moved = (
+        summary.of(rows["vq_ema"], key) if "vq_ema" in rows else None for key in ("codes_in_use", "codes_moving")
+    )
+    if frozen and moved:
+        batches = int(rows["vq_ema"].pictures["moving_batches"][-1])
+        told.append(
+            f"VQ-VAE (EMA) uses {summary.write(frozen, 0)} codes with the model frozen, and {summary.write(moved, 0)} "
+            f"are counted over {batches} batches in training mode"
+        )
+    return told
 
 
 def short(row: Row) -> str:
@@ -65,7 +96,7 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
         claim = found[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
         lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *map(mark, found)])
-    heads = ["", "claim", "where", *(f"{results.about[name]['title']} ({seeds(results, name)})" for name in datasets)]
+    heads = ["", "claim", "where", *(f"{results.title(name)} ({seeds(results, name)})" for name in datasets)]
     return table(heads, lines, left=len(heads))
 
 
@@ -87,9 +118,9 @@ def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
     lines = []
     for number, found in grouped(verdicts, paper).items():
         reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in found}
-        alike = len(reasons) == 1 and found[0].judged.verdict == OPEN
+        alike = len(found) > 1 and len(reasons) == 1 and found[0].judged.verdict == OPEN
         for verdict in found[:1] if alike else found:
-            where = "all" if alike else f"[{results.about[verdict.dataset]['title']}](#{verdict.dataset})"
+            where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
             told = MARKS[verdict.judged.verdict] + (f": {verdict.judged.why}" if verdict.judged.why else "")
             lines.append(
                 [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, told],
@@ -127,7 +158,10 @@ class Meeting(NamedTuple):
 
     @property
     def met(self) -> str:
-        return "yes" if abs(self.published - self.measured.mean) <= self.reach else "no"
+        """yes, no, or not judged: one seed that is off by more than the rounding says nothing."""
+        if abs(self.published - self.measured.mean) <= self.reach:
+            return "yes"
+        return "no" if self.measured.std is not None else "not judged"
 
 
 def meetings(results: Results, dataset: str) -> Iterator[Meeting]:
@@ -170,9 +204,9 @@ def met_table(results: Results) -> str:
             places = summary.decimals([one.measured.mean]) if one.places is None else one.places
             ratio = f"{one.measured.mean / one.published:.2f}" if one.published else NONE
             number = summary.write(one.measured, places)
-            far = f"{one.reach:,.{places}f}"
+            far = f"{one.reach:,.{places}f}" if one.measured.n > 1 else NONE
             cells = [summary.plain(one.published), number, str(one.measured.n), ratio, far, one.met]
-            lines.append([results.about[dataset]["title"], link(one.row), one.name, *cells])
+            lines.append([results.title(dataset), link(one.row), one.name, *cells])
     heads = [
         "data set",
         "model",
