@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import made_up
 import pytest
 import torch
 from conftest import make_quantizer
@@ -12,6 +14,7 @@ from conftest import make_quantizer
 from pipeline import files
 from pipeline.benchmark import QUICK, clock, compare, machine, opponents, quantizers, training
 from pipeline.benchmark.__main__ import main
+from pipeline.report.__main__ import main as report
 
 CPU = torch.device("cpu")
 
@@ -110,3 +113,46 @@ def test_the_work_of_a_step_counts_its_convolutions_by_hand() -> None:
 def test_work_of_a_search() -> None:
     assert quantizers.search_work(10, 512, 128).operations == 2 * 10 * 512 * 128
     assert quantizers.search_work(10, 65536, 1).operations == 2 * 10 * 16
+
+
+def a_benchmark() -> dict[str, Any]:
+    """One line of each kind, with numbers that a reader can check."""
+    ours = {"median": 0.002, "low": 0.001, "high": 0.004, "runs": 5, "memory_mb": 7.0}
+    ratio = {"median": 3.0, "low": 2.5, "high": 3.5, "runs": 5}
+    line = {"ours": ours, "opponents": {"textbook": {**ours, "median": 0.006, "ratio": ratio}}}
+    line |= {
+        "skipped": {"huge": "needs 9.0 GB"},
+        "floor": {"bytes": 1.0, "operations": 1.0, "seconds": 5e-4, "share": 0.25},
+    }
+    setting = {"quantizer": "lattice", "K": 512, "D": 64, "vectors": 98}
+    environment = {"device": "a made-up CPU", "threads": 1, "torch": "2.12"}
+    memory = {
+        "what": "step",
+        "images": 64,
+        "vectors": 350464,
+        "before_mb": 500.0,
+        "peak_mb": 900.0,
+        "textbook_mb": 183744.0,
+    }
+    spread = {"median": 1.25, "low": 1.0, "high": 2.0, "runs": 3}
+    return {
+        "environment": environment,
+        "quick": False,
+        "clock": "processor",
+        "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
+        "comparisons": [{"group": "quantizer", "setting": setting, **line}],
+        "memory": [memory],
+        "starting": {"train": {"seconds": spread, "processor_seconds": {**spread, "median": 0.75}}},
+    }
+
+
+def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None:
+    made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
+    report(tmp_path)
+    assert "## Time and memory" not in (tmp_path / "reports/report.md").read_text()
+    files.write_json(tmp_path / "reports/benchmark.json", a_benchmark())
+    report(tmp_path)
+    text = (tmp_path / "reports/report.md").read_text()
+    for shown in ("a made-up CPU, 1 threads", "2 [1, 4]", "3.00× [2.50, 3.50], 7 MB", "needs 9.0 GB", "25%", "183,744"):
+        assert shown in text, shown
+    assert (tmp_path / "reports/figures/benchmark-codes.png").is_file()

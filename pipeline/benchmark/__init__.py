@@ -28,7 +28,7 @@ class Plan:
         codes: K, for the curve of time against K at D = 64.
         grid: [K, D] of the second paper, K·D = 65,536.
         images: (C, H, W), widths and batch sizes of the training steps.
-        pixels: of a batch above which no training step is measured.
+        size: pixels of a batch times the first width, above which no training step is measured.
         epoch: images of the epoch that is measured.
         vectors_counted: vectors whose distinct ones are counted.
         celeba: images in the batch whose memory is measured.
@@ -40,7 +40,7 @@ class Plan:
     codes: tuple[int, ...]
     grid: tuple[tuple[int, int], ...]
     images: tuple[tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]], ...]
-    pixels: int
+    size: int
     epoch: int
     vectors_counted: int
     celeba: int
@@ -50,7 +50,7 @@ SIZES = (
     ((1, 28, 28), (64,), (32, 64, 256)),
     ((3, 32, 32), (64,), (32, 64, 256)),
     ((3, 64, 64), (64,), (32, 64, 256)),
-    ((3, 148, 148), (64,), (32, 64, 256)),
+    ((3, 148, 148), (64,), (8, 32, 64, 256)),
     ((3, 1024, 1024), (16, 32), (1, 32, 64, 256)),
 )
 CODES = (64, 256, 1024, 4096, 16384, 65536)
@@ -63,5 +63,5 @@ def plan(device: torch.device, quick: bool) -> Plan:
     if quick:
         return QUICK
     if device.type == "cuda":
-        return Plan(50, 20.0, 12544, CODES, GRID, SIZES, 2**28, 60000, 2_000_000, 64)
-    return Plan(15, 8.0, 3136, CODES, GRID, SIZES, 3 * 2**19, 2048, 100_000, 64)
+        return Plan(50, 20.0, 12544, CODES, GRID, SIZES, 2**33, 60000, 2_000_000, 64)
+    return Plan(15, 4.0, 3136, CODES, GRID, SIZES, 2**24, 512, 100_000, 64)

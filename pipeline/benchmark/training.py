@@ -41,7 +41,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
     """Steps for all sizes of image that a batch allows, then an epoch."""
     for shape, hidden, batches in plan.images:
         for batch in batches:
-            if batch * shape[1] * shape[2] <= plan.pixels:
+            if batch * shape[1] * shape[2] * hidden[0] <= plan.size:
                 for name in QUANTIZERS:
                     yield step(name, shape, hidden, batch, plan, device)
     for name in QUANTIZERS:
