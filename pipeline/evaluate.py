@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
+    stage.keep_freed_memory()
     evaluate_row(row, models.read_settings(row), files.read_yaml(models.SETTINGS / "evaluate.yaml"))
 
 

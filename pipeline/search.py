@@ -16,7 +16,6 @@ import functools
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 CHUNK_CPU = 2**19  # scores held at once: 2 MiB, about what a core's cache holds
@@ -114,6 +113,8 @@ def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = F
     Asking for the second nearest is what makes it exact: a code that the tree's rounding could have hidden is as near
     as the first, so that the second it did find is as near, too.
     """
+    from scipy.spatial import cKDTree  # here, since few searches need it and it takes a while
+
     points, workers = c.double().numpy(), torch.get_num_threads()
     distance, found = cKDTree(points).query(x.double().numpy(), k=2, workers=workers)
     index = torch.from_numpy(found[:, 0].astype(np.int64))

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from filelock import FileLock, Timeout
@@ -41,6 +40,7 @@ def main() -> None:
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
     settings = models.read_settings(row)
+    stage.keep_freed_memory()
     UNFINISHED.mkdir(exist_ok=True)
     try:
         with FileLock(UNFINISHED / f"{row}.lock", timeout=0):
@@ -81,6 +81,8 @@ def _write(row: str, trainings: list[Training], device: torch.device) -> None:
             models.save(training.model, folder / f"seed-{training.seed}.safetensors")
         about = {"environment": provenance.environment(device), "peak_memory_mb": peak_memory(device)}
         files.write_json(folder / "about.json", about)
+    import pandas as pd  # here, since it takes a good part of a second and is not needed to begin
+
     history = pd.DataFrame([line for training in trainings for line in training.history])
     with files.replacing(HISTORY / f"{row}.csv") as path:
         history.to_csv(path, index=False)
@@ -110,7 +112,7 @@ class Training:
         options = self.settings["train"]
         self.model = models.build(self.settings, self.shape, self.seed).to(self.device)
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(learned, lr=options["lr"])
+        self.optimizer = torch.optim.Adam(learned, lr=options["lr"], fused=True)  # one pass over all weights
         # as published: stepped after every epoch, so that a decay of 0 ends learning by gradient with the first
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=options["lr_decay"])
         self.order = torch.Generator().manual_seed(self.seed)

@@ -315,3 +315,67 @@ def test_what_moves_the_spacing(learning: str, moves: bool) -> None:
     assert bool(change.any()) == moves
     if learning == "ramp":
         torch.testing.assert_close(change, 10 * 1e-3 * before.sign(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("learning", ["learned", "ramp", "frozen"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [1, 49, 2 * 2**15 + 7])  # one vector; less and more than it takes at a time
+def test_the_lattice_at_once_is_the_lattice_step_by_step(count: int, dtype: torch.dtype, learning: str) -> None:
+    """`quantize` as the base class makes it of `nearest` and `losses` is what the one by hand is compared with."""
+    quantizer = make_quantizer("lattice", gamma=0.7, learning=learning).to(dtype)
+    v = (3 * latents(count, 4)).to(dtype)
+    weights, share = latents(count, 4, seed=2).to(dtype), {"codebook_loss": 1.5, "commitment_loss": 0.5, "size_loss": 2}
+    found = []
+    for quantize in (quantizers.Quantizer.quantize, type(quantizer).quantize):
+        leaf = v.clone().requires_grad_()
+        quantizer.spacing.grad = None
+        points, codes, losses = quantize(quantizer, leaf, 1)
+        ((points * weights).sum() + sum(share[name] * loss for name, loss in losses.items())).backward()
+        found.append((points, codes, losses, leaf.grad, quantizer.spacing.grad))
+    (points, codes, losses, gradient, moved), (points2, codes2, losses2, gradient2, moved2) = found
+    assert torch.equal(points, points2)
+    assert torch.equal(codes, codes2)
+    tolerance = {"rtol": 2e-5, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-14}
+    torch.testing.assert_close(losses, losses2, **tolerance)
+    torch.testing.assert_close(gradient, gradient2, **tolerance)
+    if learning == "frozen":
+        assert moved is None
+        assert moved2 is None
+    else:
+        torch.testing.assert_close(moved, moved2, **tolerance)
+
+
+def test_the_lattice_at_once_has_the_gradients_that_differences_show() -> None:
+    """In float64, away from where rounding jumps: the squared error against the spacing, and against the latents."""
+    quantizer = make_quantizer("lattice", dim=3, gamma=0.0, beta=1.0).double()
+    v = torch.tensor([[0.3, 1.1, -2.2], [4.0, -0.7, 0.9]], dtype=torch.float64)
+    steps = torch.round(v / quantizer.spacing.detach())
+
+    def error(spacing: Tensor, at: Tensor) -> Tensor:
+        return (spacing * steps - at).square().mean()
+
+    leaf, spacing = v.clone().requires_grad_(), quantizer.spacing
+    sum(quantizer.quantize(leaf, 1)[2].values()).backward()
+    tiny = 1e-6
+    for axis in range(3):
+        nudge = torch.zeros(3, dtype=torch.float64)
+        nudge[axis] = tiny
+        slope = (error(spacing.detach() + nudge, v) - error(spacing.detach() - nudge, v)) / (2 * tiny)
+        assert spacing.grad[axis].item() == pytest.approx(slope.item(), rel=1e-6, abs=1e-9)
+        slope = (error(spacing.detach(), v + nudge) - error(spacing.detach(), v - nudge)) / (2 * tiny)
+        assert leaf.grad[:, axis].sum().item() == pytest.approx(slope.item(), rel=1e-6, abs=1e-9)
+
+
+def test_the_lattice_under_autocast_gives_latents_back_their_type() -> None:
+    quantizer = make_quantizer("lattice")
+    z = latents(2, 4, 3, 3).bfloat16().requires_grad_()
+    out = quantizer(z)
+    sum([out.z.sum(), *out.losses.values()]).backward()
+    assert out.z.dtype == torch.float32
+    assert z.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("values", "expected"), [([], True), ([1.0, -2.0], True), ([1.0, math.nan], False)])
+def test_finite_by_hand(values: list[float], expected: bool) -> None:
+    assert quantizers.finite(torch.tensor(values)) is expected
+    assert not quantizers.finite(torch.tensor([*values, -math.inf]))

@@ -292,3 +292,34 @@ def test_other_quantizers_train_and_are_measured(project: Project, variant: str)
 def test_what_json_cannot_hold_becomes_none() -> None:
     measured = {"seed": 0, "test_psnr": float("inf"), "gradient_gap": float("nan"), "val_mse": 0.5}
     assert evaluate.numbers_or_none(measured) == {"seed": 0, "test_psnr": None, "gradient_gap": None, "val_mse": 0.5}
+
+
+@pytest.mark.parametrize("variant", ["vq_corrected", "vq_ema_corrected", "lattice_corrected"])
+def test_bfloat16_stays_near_float32(project: Project, variant: str) -> None:
+    """bfloat16 keeps 8 bits, 0.4 %: one step's error stays within 1 %, three epochs' within 5 %."""
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        settings = project(variant, precision=precision)
+        training = train.Training(f"photos-{variant}", settings, 0, (3, 8, 8), torch.device("cpu"))
+        images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        first = training.step(images, 1, 1)["mse"].item()
+        train.train_row(f"photos-{variant}", settings)
+        ends[precision] = (first, outputs(f"photos-{variant}")[1]["val_mse"].iloc[-1])
+    assert ends["bfloat16"] != ends["float32"]
+    assert ends["bfloat16"][0] == pytest.approx(ends["float32"][0], rel=0.01)
+    assert ends["bfloat16"][1] == pytest.approx(ends["float32"][1], rel=0.05)
+
+
+def test_fused_adam_is_adam(project: Project) -> None:
+    """Against the textbook's loop over the weights, after twenty steps, in float64."""
+    training = train.Training("photos-lattice", project("lattice_corrected"), 0, (3, 8, 8), torch.device("cpu"))
+    plain = train.Training("photos-lattice", project("lattice_corrected"), 0, (3, 8, 8), torch.device("cpu"))
+    for one in (training, plain):
+        one.model.double()
+    plain.optimizer = torch.optim.Adam(plain.model.parameters(), lr=1e-3, foreach=False, fused=False)
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    for number in range(20):
+        for one in (training, plain):
+            one.step(images, 1, number + 1)
+    for ours, theirs in zip(training.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)

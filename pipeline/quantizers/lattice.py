@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,16 @@ class Lattice(Quantizer):
             "size_loss": -self.gamma * self.spacing.abs().sum(),
         }
 
+    def quantize(
+        self, latents: Float[Tensor, "n d"], images: int
+    ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], dict[str, Float[Tensor, ""]]]:
+        """What `Quantizer.quantize` makes of `nearest` and `losses`, in fewer passes over memory."""
+        spacing = self.spacing if self.learning == "learned" else self.spacing.detach()
+        points, codes, codebook_loss, commitment = OnePass.apply(latents, spacing)
+        size_loss = -self.gamma * self.spacing.abs().sum()
+        losses = {"codebook_loss": codebook_loss, "commitment_loss": self.beta * commitment, "size_loss": size_loss}
+        return points, codes, losses
+
     def decode(self, codes: Int[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
         return self.spacing * codes
 
@@ -67,6 +77,53 @@ class Lattice(Quantizer):
         """Mean, smallest and largest absolute spacing."""
         size = self.spacing.detach().abs()
         return {"spacing_mean": size.mean().item(), "spacing_min": size.min().item(), "spacing_max": size.max().item()}
+
+
+class OnePass(torch.autograd.Function):
+    """Points, codes and both squared errors at once, and their gradients by hand.
+
+    With n numbers in v, k = round(v / b) and d = b∘k - v, both losses are Σd²/n. The codebook loss moves b alone:
+    its gradient is 2/n · Σ d∘k over the vectors, which is summed up where d and k are at hand. The commitment loss
+    moves v alone: -2/n · d, onto which the gradient of the points passes straight. On a CPU it works on a few rows at
+    a time, which a core's cache holds: in fresh memory for every step, fetching pages takes longer than computing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        dtype = torch.promote_types(v.dtype, spacing.dtype)
+        points, codes = v.new_empty(v.shape, dtype=dtype), v.new_empty(v.shape, dtype=torch.int32)
+        k, d = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
+        inverse, learned = 1 / spacing, ctx.needs_input_grad[1]
+        error, slope = v.new_zeros((), dtype=torch.float64), torch.zeros_like(spacing)
+        for part, point, code in zip(*(x.split(_rows(v)) for x in (v, points, codes)), strict=True):
+            steps, off = k[: len(part)], d[: len(part)]
+            code.copy_(torch.mul(part, inverse, out=steps).round_())
+            torch.sub(torch.mul(steps, spacing, out=point), part, out=off)
+            if learned:
+                slope += steps.mul_(off).sum(0)
+            error += off.square_().sum()
+        ctx.save_for_backward(v, points, slope)
+        ctx.mark_non_differentiable(codes)
+        mean = (error / v.numel()).to(dtype)
+        return points, codes, mean, mean.clone()
+
+    @staticmethod
+    def backward(ctx: Any, passed: Tensor, _: Any, codebook: Tensor, commitment: Tensor) -> tuple[Any, Any]:
+        v, points, slope = ctx.saved_tensors
+        share = 2 / v.numel() * commitment
+        moved = torch.empty_like(points) if ctx.needs_input_grad[0] else None
+        if moved is not None:
+            d = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
+            for part, point, straight, out in zip(
+                *(x.split(_rows(v)) for x in (v, points, passed, moved)), strict=True
+            ):
+                torch.addcmul(straight, torch.sub(part, point, out=d[: len(part)]), share, out=out)
+        return moved, 2 / v.numel() * codebook * slope if ctx.needs_input_grad[1] else None
+
+
+def _rows(v: Tensor) -> int:
+    """How many rows at a time: 512 KiB on a CPU, all on a GPU."""
+    return max(1, 2**17 // v.shape[1]) if v.device.type == "cpu" else max(1, len(v))
 
 
 def initial_range(num_codes: int, dim: int) -> float:

@@ -61,6 +61,7 @@ class Results:
     about: dict[str, dict[str, Any]]
     papers: dict[str, dict[str, Any]]
     prepared: Path
+    benchmark: dict[str, Any] | None = None
 
     def title(self, dataset: str) -> str:
         """A data set's name in a table or figure: its title up to a colon."""
@@ -80,7 +81,9 @@ def read_results(root: Path) -> Results:
     plan = files.read_yaml(present(root / "reports/settings/plan.yaml", "dvc repro plan"))
     rows = {name: read_row(root, name) for name in plan["rows"]}
     about = {name: read_about(root, name) for name in plan["datasets"]}
-    return Results(plan, rows, about, read_papers(), root / PREPARED)
+    measured = root / "reports/benchmark.json"
+    benchmark = files.read_json(measured) if measured.is_file() else None
+    return Results(plan, rows, about, read_papers(), root / PREPARED, benchmark=benchmark)
 
 
 def read_row(root: Path, name: str) -> Row:

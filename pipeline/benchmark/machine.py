@@ -1,0 +1,57 @@
+"""What this machine can do at most, measured, and the floor that sets for a piece of work."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.benchmark import clock
+
+LARGEST = 2**28
+"""Bytes of the largest array that is copied: far above any cache."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What cannot be left out: bytes that have to be read or written, and operations (a multiply-add counts two)."""
+
+    bytes: float
+    operations: float = 0.0
+
+
+@functools.cache
+def bandwidth(device: torch.device, size: int = LARGEST) -> float:
+    """Bytes per second, read and written, of copying an array of `size` bytes; the fastest of several copies.
+
+    Small arrays stay in a cache, which is faster: a floor is taken at the size of its work.
+    """
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    times = clock.in_turn({"copy": lambda: target.copy_(source)}, 20, 2.0, device)["copy"]
+    return 2 * size / min(times)
+
+
+@functools.cache
+def arithmetic(device: torch.device, size: int = 0) -> float:
+    """Operations per second of a float32 matrix product, with the threads and precision in force; the fastest."""
+    size = size or (8192 if device.type == "cuda" else 1024)
+    one = torch.ones(size, size, device=device)
+    out = torch.empty_like(one)
+    times = clock.in_turn({"product": lambda: torch.mm(one, one, out=out)}, 20, 2.0, device)["product"]
+    return 2 * size**3 / min(times)
+
+
+def floor(work: Work, device: torch.device) -> float:
+    """Seconds that the work takes at least: at full bandwidth or full arithmetic, whichever is longer."""
+    size = min(LARGEST, max(2**14, 2 ** round(work.bytes).bit_length()))
+    return max(work.bytes / bandwidth(device, size), work.operations / arithmetic(device))
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    return {
+        "bandwidth_gb_per_s": bandwidth(device) / 1e9,
+        "arithmetic_gflop_per_s": arithmetic(device) / 1e9,
+    }

@@ -1,0 +1,105 @@
+"""What ours is compared with: the formulas as textbooks and users write them, in eager PyTorch."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.quantizers import Quantized, Quantizer
+
+
+class Textbook(Quantizer):
+    """A codebook with the matrix of all distances and one-hot codes (van den Oord et al. 2017, as commonly written).
+
+    Args:
+        dim: D.
+        num_codes: K.
+        averaged: moving averages instead of gradients (appendix A.1).
+        on_host: the one-hot codes are built on the host, as LL-VQ-VAE's baseline does, and then moved.
+    """
+
+    def __init__(self, dim: int, num_codes: int, averaged: bool = False, on_host: bool = False) -> None:
+        super().__init__(dim)
+        self.num_codes, self.averaged, self.on_host = num_codes, averaged, on_host
+        start = torch.randn(num_codes, dim) / num_codes
+        self.codebook = nn.Parameter(start, requires_grad=not averaged)
+        self.register_buffer("counts", torch.ones(num_codes))
+        self.register_buffer("sums", start.clone())
+
+    counts: Tensor
+    sums: Tensor
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
+        v = latents.permute(0, 2, 3, 1).contiguous()
+        flat, c = v.view(-1, self.dim), self.codebook
+        distances = (flat**2).sum(1, keepdim=True) + (c**2).sum(1) - 2 * flat @ c.t()
+        codes = distances.argmin(1)
+        where = "cpu" if self.on_host else codes.device
+        one_hot = torch.zeros(len(codes), len(c), device=where).scatter_(1, codes[:, None].to(where), 1).to(flat.device)
+        points = (one_hot @ c).view_as(v)
+        losses = {"commitment_loss": 0.25 * F.mse_loss(points.detach(), v)}
+        if self.averaged:
+            self._average(flat.detach(), one_hot)
+        else:
+            losses["codebook_loss"] = F.mse_loss(points, v.detach())
+        z = (v + (points - v).detach()).permute(0, 3, 1, 2).contiguous()
+        return Quantized(z, codes.view(v.shape[:3]), losses)
+
+    @torch.no_grad()
+    def _average(self, flat: Float[Tensor, "n d"], one_hot: Float[Tensor, "n k"]) -> None:
+        self.counts.mul_(0.99).add_(one_hot.sum(0), alpha=0.01)
+        total = self.counts.sum()
+        smoothed = (self.counts + 1e-5) / (total + len(self.counts) * 1e-5) * total
+        self.sums.mul_(0.99).add_(one_hot.t() @ flat, alpha=0.01)
+        self.codebook.data = self.sums / smoothed[:, None]
+
+    def nearest(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError("see forward")
+
+    def losses(self, v: Tensor, points: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError("see forward")
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return F.embedding(codes, self.codebook)
+
+
+class TextbookLattice(Textbook):
+    """LL-VQ-VAE's equations 3-8, each written as one line."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1)
+        self.spacing = nn.Parameter(torch.empty(dim).uniform_(-9.76, 9.76))
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
+        v = latents.permute(0, 2, 3, 1).contiguous()
+        flat = v.view(-1, self.dim)
+        steps = torch.round(flat / self.spacing.detach())
+        points = (steps * self.spacing).view_as(v)
+        losses = {
+            "codebook_loss": F.mse_loss(points, v.detach()),
+            "commitment_loss": 0.25 * F.mse_loss(points.detach(), v),
+            "size_loss": -self.spacing.abs().sum(),
+        }
+        z = (v + (points - v).detach()).permute(0, 3, 1, 2).contiguous()
+        return Quantized(z, steps.to(torch.int32).view_as(v), losses)
+
+
+class TextbookAdaptive(Textbook):
+    """Several textbook codebooks of one capacity behind linear layers, mixed by Gumbel-Softmax weights per image."""
+
+    def __init__(self, dim: int, capacity: int, sizes: list[int]) -> None:
+        super().__init__(dim, 1)
+        self.books = nn.ModuleList(Textbook(capacity // size, size, averaged=True) for size in sizes)
+        self.enters = nn.ModuleList(nn.Conv2d(dim, capacity // size, 1) for size in sizes)
+        self.leaves = nn.ModuleList(nn.Conv2d(capacity // size, dim, 1) for size in sizes)
+        self.scores = nn.Linear(dim, len(sizes))
+
+    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
+        weights = F.gumbel_softmax(self.scores(latents.mean((2, 3))), hard=True)
+        found = [book(enter(latents)) for book, enter in zip(self.books, self.enters, strict=True)]
+        outs = [leave(one.z) for leave, one in zip(self.leaves, found, strict=True)]
+        z = (torch.stack(outs, 1) * weights[:, :, None, None, None]).sum(1)
+        losses = torch.stack([one.losses["commitment_loss"] for one in found])
+        return Quantized(z, found[0].codes, {"commitment_loss": (weights.mean(0) * losses).sum()})

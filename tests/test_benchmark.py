@@ -1,0 +1,158 @@
+"""The benchmark: it measures in turn, its opponents compute the same thing, and its floors are floors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import made_up
+import pytest
+import torch
+from conftest import make_quantizer
+
+from pipeline import files
+from pipeline.benchmark import QUICK, clock, compare, machine, opponents, quantizers, training
+from pipeline.benchmark.__main__ import main
+from pipeline.report.__main__ import main as report
+
+CPU = torch.device("cpu")
+
+
+def test_a_quick_run_fills_every_part_but_the_slow_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "reports/benchmark.json"
+    parts = [word for part in ("quantizers", "training", "counting") for word in ("--part", part)]
+    monkeypatch.setattr(
+        "sys.argv", ["benchmark", "--quick", "--threads", "1", "--device", "cpu", *parts, "--out", str(out)]
+    )
+    main()
+    found = files.read_json(out)
+    assert found["quick"] is True
+    groups = [line["group"] for line in found["comparisons"]]
+    assert set(groups) == {"quantizer", "step", "epoch", "distinct"}
+    for line in found["comparisons"]:
+        assert line["ours"]["low"] <= line["ours"]["median"] <= line["ours"]["high"]
+        assert line["ours"]["runs"] >= 3
+        assert line["opponents"] or line["skipped"]
+        assert line["floor"]["seconds"] > 0
+        assert all(other["ratio"]["median"] > 0 for other in line["opponents"].values())
+    assert json.dumps(found, allow_nan=False)
+
+
+def test_contestants_take_turns_and_each_begins_a_round() -> None:
+    order: list[str] = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    times = clock.in_turn(calls, 3, 10.0, CPU, warm_up=1)
+    assert order == [*"abc", *"abc", *"bca", *"cab"]
+    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_spread_and_ratios_by_hand() -> None:
+    assert clock.spread([3.0, 1.0, 2.0, 5.0, 4.0]) == clock.Spread(3.0, 2.0, 4.0, 5)
+    assert clock.spread([2.0]) == clock.Spread(2.0, 2.0, 2.0, 1)
+    assert clock.ratios([1.0, 2.0, 4.0], [3.0, 2.0, 2.0]).median == 1.0
+
+
+def test_extra_memory_sees_what_a_call_holds_at_once() -> None:
+    held = clock.extra_memory(lambda: torch.ones(50_000_000).sum(), CPU)
+    assert held is None or 150 < held < 300
+
+
+def test_a_floor_is_the_longer_of_bytes_and_operations() -> None:
+    little, many, much = machine.Work(8.0, 0.0), machine.Work(8.0, 1e12), machine.Work(1e12, 8.0)
+    assert machine.floor(little, CPU) < machine.floor(many, CPU)
+    assert machine.floor(little, CPU) < machine.floor(much, CPU)
+    assert machine.floor(many, CPU) == pytest.approx(1e12 / machine.arithmetic(CPU))
+
+
+def test_an_opponent_that_does_not_fit_is_named_and_left_out() -> None:
+    never = compare.Contestant(lambda: pytest.fail("it was made"), needs=1e18)
+    made = {"ours": compare.Contestant(lambda: lambda: None), "huge": never}
+    found = compare.compare("quantizer", {}, made, None, QUICK, CPU)
+    assert found["opponents"] == {}
+    assert found["skipped"]["huge"].startswith("needs 1,000,000,000")
+
+
+@pytest.mark.parametrize("name", ["vq", "vq_ema", "lattice"])
+def test_opponents_compute_what_ours_computes(name: str) -> None:
+    """Else their times could not be compared."""
+    mine = make_quantizer(name, dim=4, num_codes=8, **({"first_count": 1.0} if name == "vq_ema" else {}))
+    other = opponents.TextbookLattice(4) if name == "lattice" else opponents.Textbook(4, 8, averaged=name == "vq_ema")
+    shared = mine.state_dict()
+    if "store_smoothed" in vars(mine):
+        mine.store_smoothed = False
+    other.load_state_dict({**other.state_dict(), **shared})
+    z = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    ends = []
+    for quantizer in (mine.train(), other.train()):
+        leaf = z.clone().requires_grad_()
+        out = quantizer(leaf)
+        (sum(out.losses.values()) + (out.z * z.cos()).sum()).backward()
+        ends.append(
+            [
+                out.z,
+                sum(out.losses.values()),
+                leaf.grad,
+                *(p.grad for p in quantizer.parameters() if p.grad is not None),
+            ]
+        )
+        if name == "vq_ema":
+            ends[-1].append(quantizer.codebook.detach())
+    for ours, theirs in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_work_of_a_step_counts_its_convolutions_by_hand() -> None:
+    images = torch.zeros(5, 3, 8, 8)
+    work = training.step_work("lattice", (3, 8, 8), (4,), images)
+    first = 2 * 4 * 4 * 4 * 3 * 4 * 4  # 4×4 outputs, 4 channels, each of 3·4·4 products: forward once, weights once
+    assert work.operations > 5 * 2 * first
+    assert work.operations % 5 == 0
+
+
+def test_work_of_a_search() -> None:
+    assert quantizers.search_work(10, 512, 128).operations == 2 * 10 * 512 * 128
+    assert quantizers.search_work(10, 65536, 1).operations == 2 * 10 * 16
+
+
+def a_benchmark() -> dict[str, Any]:
+    """One line of each kind, with numbers that a reader can check."""
+    ours = {"median": 0.002, "low": 0.001, "high": 0.004, "runs": 5, "memory_mb": 7.0}
+    ratio = {"median": 3.0, "low": 2.5, "high": 3.5, "runs": 5}
+    line = {"ours": ours, "opponents": {"textbook": {**ours, "median": 0.006, "ratio": ratio}}}
+    line |= {
+        "skipped": {"huge": "needs 9.0 GB"},
+        "floor": {"bytes": 1.0, "operations": 1.0, "seconds": 5e-4, "share": 0.25},
+    }
+    setting = {"quantizer": "lattice", "K": 512, "D": 64, "vectors": 98}
+    environment = {"device": "a made-up CPU", "threads": 1, "torch": "2.12"}
+    memory = {
+        "what": "step",
+        "images": 64,
+        "vectors": 350464,
+        "before_mb": 500.0,
+        "peak_mb": 900.0,
+        "textbook_mb": 183744.0,
+    }
+    spread = {"median": 1.25, "low": 1.0, "high": 2.0, "runs": 3}
+    return {
+        "environment": environment,
+        "quick": False,
+        "clock": "processor",
+        "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
+        "comparisons": [{"group": "quantizer", "setting": setting, **line}],
+        "memory": [memory],
+        "starting": {"train": {"seconds": spread, "processor_seconds": {**spread, "median": 0.75}}},
+    }
+
+
+def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None:
+    made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
+    report(tmp_path)
+    assert "## Time and memory" not in (tmp_path / "reports/report.md").read_text()
+    files.write_json(tmp_path / "reports/benchmark.json", a_benchmark())
+    report(tmp_path)
+    text = (tmp_path / "reports/report.md").read_text()
+    for shown in ("a made-up CPU, 1 threads", "2 [1, 4]", "3.00× [2.50, 3.50], 7 MB", "needs 9.0 GB", "25%", "183,744"):
+        assert shown in text, shown
+    assert (tmp_path / "reports/figures/benchmark-codes.png").is_file()
