@@ -107,6 +107,8 @@ class Training:
     device: torch.device
     model: Autoencoder = field(init=False)
     history: list[dict[str, float]] = field(init=False, default_factory=list)
+    settled: bool = field(init=False, default=False)
+    """Whether the last epoch, at a learning rate of 0, left the quantizer as it was: so will every epoch after it."""
 
     def __post_init__(self) -> None:
         options = self.settings["train"]
@@ -128,7 +130,10 @@ class Training:
             stage.log.info("%s seed %d: going on after epoch %d", self.row, self.seed, len(self.history))
         epochs = self.settings["train"]["epochs"]
         while len(self.history) < epochs:
-            line = self.epoch(train, val)
+            if self.settled and not self.settings["train"]["idle_gradients"]:
+                line = {**self.history[-1], "epoch": len(self.history) + 1, "seconds": 0.0}
+            else:
+                line = self.epoch(train, val)
             self.history.append(line)
             self.save(checkpoint)
             stage.log.info(
@@ -141,6 +146,7 @@ class Training:
         options = self.settings["train"]
         number, rate = len(self.history) + 1, float(self.schedule.get_last_lr()[0])
         self.model.train()
+        before = {name: value.clone() for name, value in self.model.quantizer.state_dict().items()}
         steps = -(-len(train) // options["batch_size"])
         batches = train.shuffled(options["batch_size"], self.order, options["flip"])
         start = time.perf_counter()
@@ -153,6 +159,8 @@ class Training:
         means = dict(zip(terms, self.means(torch.stack(record).cpu(), sizes, number), strict=True))
         seconds = time.perf_counter() - start  # .cpu() above waited for the device
         self.schedule.step()
+        after = self.model.quantizer.state_dict()
+        self.settled = rate == 0 and all(torch.equal(before[name], after[name]) for name in before)
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
         line |= {"val_mse": self.error(val), "seconds": seconds}

@@ -147,7 +147,7 @@ def idle_note(results: Results, dataset: str) -> list[str]:
     if all(row.settings["train"].get("idle_gradients", True) for row in results.of(dataset)):
         return []
     return [
-        prose("""Epochs at a learning rate of 0 did not work out the gradients that it discards (`train.idle_gradients`
+        prose("""Epochs at a learning rate of 0 did not work out what it discards (`train.idle_gradients`
         is false): times of rows whose learning rate falls are shorter than the published procedure takes.""")
     ]
 
