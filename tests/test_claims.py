@@ -185,6 +185,19 @@ def test_why_a_claim_cannot_be_judged(rows: list[read.Row], why: str) -> None:
     assert why in found.why
 
 
+def test_times_without_idle_epochs_are_not_judged() -> None:
+    """A lattice that leaves out what a rate of 0 discards, beside a moving average that cannot, is no claim's proof."""
+    rows = {one.variant: one for one in (row("a", seconds=LOW), row("b", seconds=HIGH))}
+    test = on("seconds", kind="ratio", variant="a", against="b", side="below", limit=0.5)
+    assert claims.decide(test, rows).verdict == HOLDS
+    rows["a"].settings["train"]["idle_gradients"] = False
+    found = claims.decide(test, rows)
+    assert (found.verdict, found.why) == (
+        OPEN,
+        "the time of `a` leaves out idle epochs: `train.idle_gradients` is false",
+    )
+
+
 def test_seeds_are_paired_by_their_number() -> None:
     one, other = row("a", test_mse=[1.0, 2.0, 3.0]), row("b", test_mse=[30.0, 20.0, 10.0])
     other.seeds.reverse()

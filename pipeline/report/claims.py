@@ -289,8 +289,10 @@ def need(row: Row, measure: str) -> list[float]:
     """What every seed measured.
 
     Raises:
-        Unjudgeable: a seed has no such number.
+        Unjudgeable: a seed has no such number, or its time leaves out work that the published procedure does.
     """
+    if measure.startswith("seconds") and row.rate_decays and not row.settings["train"].get("idle_gradients", True):
+        raise Unjudgeable(f"the time of `{row.variant}` leaves out idle epochs: `train.idle_gradients` is false")
     values = row.values(measure)
     if len(values) < len(row.seeds):
         raise Unjudgeable(f"`{measure}` is not recorded for `{row.variant}`")
