@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 CHUNK_CPU = 2**19  # scores held at once: 2 MiB, about what a core's cache holds
+ROWS = 32  # of vectors at least, since every chunk reads all codes: 8 MiB of scores for 65,536 codes
 CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
 PAIRS = 2**19  # numbers held at once in float64 while deciding near-ties: 4 MiB
 CROWDED = 16  # candidates per vector from which on it pays to look for identical codes
@@ -133,7 +134,7 @@ def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = F
 
 def _by_products(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = False) -> Int[Tensor, " n"]:
     """Any D: nominate by -x·c + |c|²/2 a chunk at a time, decide between the nominated in float64."""
-    size = min(len(x), max(1, (CHUNK_CPU if x.device.type == "cpu" else CHUNK_GPU) // len(c)))
+    size = min(len(x), max(ROWS, (CHUNK_CPU if x.device.type == "cpu" else CHUNK_GPU) // len(c)))
     nominate = _Nominate(x, c, size)
     index = torch.empty(len(x), dtype=torch.int64, device=x.device)
     for start in range(0, len(x), size):
