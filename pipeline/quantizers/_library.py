@@ -11,6 +11,7 @@ import abc
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -55,3 +56,19 @@ class Library(Quantizer):
     def frozen(self) -> bool:
         """Nothing may move: in evaluation, and where gradients are off."""
         return not (self.training and torch.is_grad_enabled())
+
+
+class LibraryEMA(Library):
+    """A moving-average codebook (K, D), the library's `VectorQuantize`; `inner` is one."""
+
+    @property
+    def parameter_count(self) -> int:
+        """Codebook and sums, 2·K·D, counted as for `vq_ema`."""
+        return 2 * self.inner.codebook.numel()
+
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        z, codes, loss = self.inner(latents, freeze_codebook=self.frozen)
+        return z, codes, {"commitment_loss": loss}
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return F.embedding(codes, self.inner.codebook)

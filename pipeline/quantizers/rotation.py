@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
-from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
 
-from pipeline.quantizers._library import Library
+from pipeline.quantizers._library import LibraryEMA
 
 
-class Rotation(Library):
+class Rotation(LibraryEMA):
     """A moving-average codebook (K, D) with the rotation trick: the gradient keeps its angle to the latent.
 
     Fifty et al. 2024, https://arxiv.org/abs/2410.06424, as in vector-quantize-pytorch. With D = 1 there is nothing to
@@ -43,15 +40,3 @@ class Rotation(Library):
         self.inner = VectorQuantize(
             dim, num_codes, decay=decay, eps=epsilon, commitment_weight=beta, rotation_trick=dim > 1
         )
-
-    @property
-    def parameter_count(self) -> int:
-        """Codebook and sums, 2·K·D, counted as for `vq_ema`."""
-        return 2 * self.inner.codebook.numel()
-
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes, loss = self.inner(latents, freeze_codebook=self.frozen)
-        return z, codes, {"commitment_loss": loss}
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return F.embedding(codes, self.inner.codebook)

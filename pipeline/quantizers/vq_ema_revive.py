@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
-from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch import Tensor
 
-from pipeline.quantizers._library import Library
+from pipeline.quantizers._library import LibraryEMA
 
 
-class VQEMARevive(Library):
+class VQEMARevive(LibraryEMA):
     """A moving-average codebook (K, D); a code that is seldom used becomes a latent of the batch.
 
     van den Oord et al. 2017, appendix A.1; replacement as in Zeghidour et al. 2021, https://arxiv.org/abs/2107.03312,
@@ -49,15 +46,3 @@ class VQEMARevive(Library):
             rotation_trick=False,
             threshold_ema_dead_code=revive_below,
         )
-
-    @property
-    def parameter_count(self) -> int:
-        """Codebook and sums, 2·K·D, counted as for `vq_ema`."""
-        return 2 * self.inner.codebook.numel()
-
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes, loss = self.inner(latents, freeze_codebook=self.frozen)
-        return z, codes, {"commitment_loss": loss}
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return F.embedding(codes, self.inner.codebook)
