@@ -64,6 +64,7 @@ class Evaluate(Section):
     batch_size: PositiveInt
     pictures: PositiveInt
     moving_batches: PositiveInt
+    counting_memory: PositiveInt
 
 
 SCHEMAS: dict[str, type[Section]] = {"model": Model, "train": Train, "evaluate": Evaluate}

@@ -7,7 +7,9 @@ models/<row>/, data/prepared/<dataset>/ → reports/runs/<row>.json   the measur
 from __future__ import annotations
 
 import argparse
+import functools
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pipeline import distinct, files, gaps, measures, models, probes, stage
+from pipeline import distinct, files, gaps, measures, models, probes, side_by_side, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import Quantizer
 
 RUNS = Path("reports/runs")
+PREPARED = Path("data/prepared")
 USAGE = 4096
 """Codes in a usage histogram: the most used ones."""
 
@@ -34,48 +37,44 @@ def main() -> None:
     evaluate_row(row, models.read_settings(row), files.read_yaml(models.SETTINGS / "evaluate.yaml"))
 
 
-@torch.no_grad()
 def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) -> None:
     """Measure all seeds and write the row's two files."""
     device = models.device(settings["train"]["device"])
-    models.set_precision(settings["train"]["precision"])
-    prepared = Path("data/prepared") / settings["dataset"]
-    splits = {split: Images(prepared, split, device) for split in ("train", "val", "test")}
-    history = pd.read_csv(Path("reports/history") / f"{row}.csv")
     about = files.read_json(Path("models") / row / "about.json")
-    seeds, arrays = [], []
-    for seed in settings["seeds"]:
-        epochs = history[history["seed"] == seed]
-        numbers, pictures = evaluate_seed(row, seed, settings, options, splits, epochs)
-        times = epochs["seconds"]
-        timing = {"seconds_per_epoch": times.mean(), "seconds": times.sum(), "peak_memory_mb": about["peak_memory_mb"]}
-        seeds.append({"seed": seed, **numbers_or_none({**numbers, **timing})})
-        arrays.append(pictures)
+    work = functools.partial(evaluate_seed, row, settings, options)
+    measured = side_by_side.side_by_side(work, settings["seeds"], device)
+    seeds = []
+    for seed, (numbers, _) in zip(settings["seeds"], measured, strict=True):
+        seeds.append({"seed": seed, **numbers_or_none({**numbers, "peak_memory_mb": about["peak_memory_mb"]})})
         stage.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
-    originals = to_pixels(splits["test"].batch(slice(0, options["pictures"])), splits["test"].offset)
+    test = Images(PREPARED / settings["dataset"], "test", device)
+    originals = to_pixels(test.batch(slice(0, options["pictures"])), test.offset)
+    arrays = [array for _, array in measured]
     with files.replacing(RUNS / f"{row}.npz") as path, path.open("wb") as file:
         stacked = {name: np.stack([array[name] for array in arrays]) for name in arrays[0]}
         stacked["moving_batches"] = stacked["moving_batches"][0]  # the same for every seed
         np.savez_compressed(file, originals=originals, **stacked)  # type: ignore[arg-type]
     names = {"row": row, "dataset": settings["dataset"], "variant": settings["variant"]}
-    content = {**names, "settings": settings, "environment": about["environment"], "seeds": seeds}
+    content = {**names, "settings": settings, **{key: about[key] for key in ("environment", "trace")}, "seeds": seeds}
     files.write_json(RUNS / f"{row}.json", content)
 
 
+@torch.no_grad()
 def evaluate_seed(
-    row: str,
-    seed: int,
-    settings: dict[str, Any],
-    options: dict[str, Any],
-    splits: dict[str, Images],
-    epochs: pd.DataFrame,
+    row: str, settings: dict[str, Any], options: dict[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The measures of one seed's model, and its arrays: reconstructions, usage, codes counted while it moves."""
+    device = models.device(settings["train"]["device"])
+    models.set_precision(settings["train"]["precision"])
+    splits = {split: Images(PREPARED / settings["dataset"], split, device) for split in ("train", "val", "test")}
+    history = pd.read_csv(Path("reports/history") / f"{row}.csv")
+    epochs = history[history["seed"] == seed]
     model = models.build(settings, splits["test"].shape, seed)
     start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
     models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
     model.to(splits["test"].device).eval()
-    numbers, usage = measure(model, splits, options["batch_size"])
+    numbers, usage = measure(model, splits, options["batch_size"], options["counting_memory"] * 10**6)
+    numbers |= {"seconds_per_epoch": epochs["seconds"].mean(), "seconds": epochs["seconds"].sum()}
     length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
     numbers |= probes.journey(model.quantizer, start, length)
     batches = options["moving_batches"]
@@ -92,12 +91,18 @@ def evaluate_seed(
     }
 
 
-def measure(model: Autoencoder, splits: dict[str, Images], batch_size: int) -> tuple[dict[str, Any], np.ndarray]:
+def measure(
+    model: Autoencoder, splits: dict[str, Images], batch_size: int, memory: int
+) -> tuple[dict[str, Any], np.ndarray]:
     """The measures of a frozen model, and the counts of its most used codes on test, most used first.
 
     LL-VQ-VAE counts codes over training and validation images together; what describes a rate is measured on test.
+
+    Args:
+        memory: bytes that counting may take; see `distinct.Counter`.
     """
-    fitted, tested = Codes(), Codes(by_dimension=not model.quantizer.finite)
+    unbounded = not model.quantizer.finite
+    fitted, tested = Codes(memory, estimated=unbounded), Codes(memory, by_dimension=unbounded)
     counted = {"train": fitted, "val": fitted, "test": tested}
     error = {name: look_at(model, name, splits[name], batch_size, counted[name]) for name in splits}
     numbers = {
@@ -123,17 +128,26 @@ class Codes:
     """The codes seen so far: how often each, and between which values each component of a vector of codes lies.
 
     Args:
+        memory: bytes that counting may take.
         by_dimension: count the values of every component by themselves as well.
+        estimated: estimate how many there are as well.
     """
 
-    def __init__(self, by_dimension: bool = False) -> None:
-        self.counter = distinct.Counter()
+    def __init__(self, memory: int, by_dimension: bool = False, estimated: bool = False) -> None:
+        self.counter = distinct.Counter(memory=memory)
+        self.estimate = distinct.HyperLogLog() if estimated else None
+        self.seconds = 0.0
+        """What exact counting took."""
         self.components: list[distinct.Counter] | None = [] if by_dimension else None
         self.low: Tensor | None = None
         self.high: Tensor | None = None
 
     def add(self, codes: Tensor) -> None:
-        self.counter.add(codes)
+        start = time.perf_counter()
+        self.counter.add(codes)  # waits for the device
+        self.seconds += time.perf_counter() - start
+        if self.estimate is not None:
+            self.estimate.add(codes)
         if self.components is not None:
             self.components = self.components or [distinct.Counter() for _ in range(codes.shape[1])]
             for counter, values in zip(self.components, codes.unbind(1), strict=True):
@@ -177,6 +191,23 @@ def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[s
         "most_bits_seen": math.log2(tested.counter.total),
         "dead_codes": aim - in_use if quantizer.finite and aim else None,
         "active_dimensions": active,
+        **counting(fitted),
+    }
+
+
+def counting(codes: Codes) -> dict[str, Any]:
+    """How the codes were counted: the estimate, its standard error and the bound of a wrong exact count, if vectors."""
+    start = time.perf_counter()
+    found = codes.counter.distinct
+    seconds = codes.seconds + time.perf_counter() - start
+    numbers: dict[str, Any] = {"codes_counted": codes.counter.total, "counting_seconds": seconds}
+    if codes.estimate is None or codes.low is None or codes.high is None:
+        return numbers
+    largest = int(torch.maximum(codes.high.abs(), codes.low.abs()).max())
+    return numbers | {
+        "codes_estimated": codes.estimate.estimate(),
+        "codes_estimate_error": codes.estimate.relative_error,
+        "codes_collision_bound": distinct.collision_bound(found, largest),
     }
 
 

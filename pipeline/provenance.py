@@ -12,9 +12,12 @@ import torch
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Commit, whether the code had uncommitted changes, date, versions and hardware."""
+    """Commit, whether the code had uncommitted changes, date, versions and hardware.
+
+    Changed parameters are no such change: each row keeps its settings, and the plan what differs from the commit.
+    """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "pipeline", "params.yaml", "dvc.yaml")
+    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml")
     return {
         "commit": commit,
         "dirty": bool(changes) if commit else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import multiprocessing
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ class Refused(Exception):
 
 def run(main: Callable[[], None]) -> None:
     """Run a verb: log to standard error, and turn `Refused` and full disks into one line and exit status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    log_to_stderr()
     try:
         main()
     except Refused as error:
@@ -35,6 +36,10 @@ def run(main: Callable[[], None]) -> None:
         )
     except KeyboardInterrupt:
         sys.exit("stopped; run the same command again to go on.")
+
+
+def log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
 
 
 def keep_freed_memory() -> None:
@@ -50,7 +55,8 @@ def keep_freed_memory() -> None:
 
 def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
     """Pass `items` on with a progress bar on a terminal, or a line in the log every half minute."""
-    if sys.stderr.isatty() and not os.environ.get("CI"):
+    alone = multiprocessing.parent_process() is None  # the bars of several processes would overwrite each other
+    if alone and sys.stderr.isatty() and not os.environ.get("CI"):
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return
     if total is None and isinstance(items, Sized):

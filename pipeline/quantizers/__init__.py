@@ -136,6 +136,10 @@ class Quantizer(nn.Module, abc.ABC):
         """Numbers worth recording after every epoch, by name."""
         return {}
 
+    def trace(self) -> dict[str, Float[Tensor, ""]]:
+        """Numbers worth recording some times within an epoch, left on the device so that it need not be waited for."""
+        return {}
+
     @property
     def parameter_count(self) -> int:
         """Learned numbers of this quantizer, as the papers count them."""

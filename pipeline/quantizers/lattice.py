@@ -78,6 +78,11 @@ class Lattice(Quantizer):
         size = self.spacing.detach().abs()
         return {"spacing_mean": size.mean().item(), "spacing_min": size.min().item(), "spacing_max": size.max().item()}
 
+    def trace(self) -> dict[str, Float[Tensor, ""]]:
+        """Mean, smallest and largest absolute spacing."""
+        size = self.spacing.detach().abs()
+        return {"spacing": size.mean(), "spacing_least": size.min(), "spacing_most": size.max()}
+
 
 class OnePass(torch.autograd.Function):
     """Points, codes and both squared errors at once, and their gradients by hand.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Row:
         seeds: one dictionary of measures per seed.
         history: one line per seed and epoch.
         pictures: `originals` (n, H, W, C), `reconstructions` (seeds, n, H, W, C), `usage` (seeds, codes).
+        trace: what the quantizer said of itself within epochs, a line per seed and step; empty for most.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Row:
     seeds: list[dict[str, Any]]
     history: pd.DataFrame
     pictures: dict[str, np.ndarray]
+    trace: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def quantizer(self) -> str:
@@ -101,7 +103,8 @@ def read_row(root: Path, name: str) -> Row:
         pictures = {key: arrays[key] for key in arrays.files}
     add_selection(history)
     seeds = [{**seed, **last_epoch(history, seed["seed"])} for seed in run["seeds"]]
-    return Row(name, settings["dataset"], settings["variant"], settings, run["environment"], seeds, history, pictures)
+    names = name, settings["dataset"], settings["variant"]
+    return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run["trace"]))
 
 
 def last_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
