@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from pipeline import distinct, files, gaps, measures, models, probes, side_by_side, stage
@@ -48,7 +49,7 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) ->
         seeds.append({"seed": seed, **numbers_or_none({**numbers, "peak_memory_mb": about["peak_memory_mb"]})})
         stage.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
     test = Images(PREPARED / settings["dataset"], "test", device)
-    originals = to_pixels(test.batch(slice(0, options["pictures"])), test.offset)
+    originals = to_pixels(test.batch(shown(len(test), options["pictures"])), test.offset)
     arrays = [array for _, array in measured]
     with files.replacing(RUNS / f"{row}.npz") as path, path.open("wb") as file:
         stacked = {name: np.stack([array[name] for array in arrays]) for name in arrays[0]}
@@ -82,7 +83,7 @@ def evaluate_seed(
     numbers["codes_moving"] = max(moving.values())
     numbers |= gaps.gap(model, splits["test"].batch(slice(0, options["batch_size"])))
     numbers["selection"] = probes.selection(model, splits["test"], options["batch_size"])
-    reconstructions = model(splits["test"].batch(slice(0, options["pictures"])))[0]
+    reconstructions = model(splits["test"].batch(shown(len(splits["test"]), options["pictures"])))[0]
     return numbers, {
         "reconstructions": to_pixels(reconstructions, splits["test"].offset),
         "usage": usage,
@@ -209,6 +210,11 @@ def counting(codes: Codes) -> dict[str, Any]:
         "codes_estimate_error": codes.estimate.relative_error,
         "codes_collision_bound": distinct.collision_bound(found, largest),
     }
+
+
+def shown(images: int, pictures: int) -> Int[Tensor, " pictures"]:
+    """Which images of a split are shown: spread over it evenly, since neighbours often look alike."""
+    return torch.linspace(0, images - 1, min(images, pictures)).round().long()
 
 
 def to_pixels(images: Tensor, offset: float) -> np.ndarray:

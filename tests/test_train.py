@@ -302,7 +302,7 @@ def test_evaluation_recomputed_in_float64(project: Project) -> None:
     pictures = np.load("reports/runs/photos-vq_corrected.npz")
     assert pictures["originals"].shape == (3, 8, 8, 3)
     assert pictures["reconstructions"].shape == (2, 3, 8, 8, 3)
-    np.testing.assert_array_equal(pictures["originals"], np.load("data/prepared/photos/test.npy")[:3])
+    np.testing.assert_array_equal(pictures["originals"], np.load("data/prepared/photos/test.npy")[[0, 6, 11]])
     assert pictures["usage"].sum(1).tolist() == [12 * 16] * 2
 
 
