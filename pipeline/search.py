@@ -66,7 +66,7 @@ def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         if len(x) == 0 or len(c) == 1:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         if x.shape[1] == 1:
-            return _by_bisection(x[:, 0], c[:, 0])
+            return _by_bisection(x[:, 0].contiguous(), c[:, 0].contiguous())
         if x.device.type == "cpu" and _worth_a_tree(x, c):
             return _by_tree(x, c)
         return _by_products(x, c)
