@@ -122,7 +122,7 @@ def test_gumbel_draws_by_its_logits_and_evaluates_their_maximum() -> None:
 
 
 def test_gumbel_in_one_pass_is_the_plain_formulation() -> None:
-    """Gumbel-Softmax of torch's own formula, weights of 0 and 1 times the codebook, gradients by autograd in float64."""
+    """Torch's own formula, weights of 0 and 1 times the codebook, gradients by autograd; all in float64."""
     logits, noise, weights = (latents(50, 9, seed=s).double() * 2 for s in (1, 2, 3))
     codebook, temperature = latents(9, 4, seed=4).double(), 0.7
     found, plain = [[x.clone().requires_grad_() for x in (logits, codebook)] for _ in range(2)]
