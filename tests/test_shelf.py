@@ -100,12 +100,29 @@ def test_fsq_by_hand() -> None:
 
 
 def test_lfq_takes_signs_and_a_power_of_two() -> None:
-    quantizer = make_quantizer("lfq", dim=4, num_codes=8).eval()
-    out = quantizer(latents(2, 4, 3, 3))
-    inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
-    torch.testing.assert_close(quantizer.leave(inside.sign()), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+    for spherical in (True, False):
+        quantizer = make_quantizer("lfq", dim=4, num_codes=8, spherical=spherical).eval()
+        out = quantizer(latents(2, 4, 3, 3))
+        inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
+        points = inside.sign() / (math.sqrt(3) if spherical else 1)
+        torch.testing.assert_close(quantizer.leave(points), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+        assert torch.allclose(inside.norm(dim=1), torch.ones(())) == spherical
     with pytest.raises(Refused, match="num_codes is 12.*power of 2"):
         make_quantizer("lfq", num_codes=12)
+
+
+def test_lfq_uses_its_codes_where_it_is_told_to() -> None:
+    """Latents that share a large offset: the entropy loss alone, by its gradient, spreads them over the codes."""
+    quantizer = make_quantizer("lfq", dim=4, num_codes=8, beta=0.0, entropy_weight=1.0)
+    z = latents(8, 4, 4, 4, scale=0.3) + 3
+    before = len(quantizer(z).codes.unique())
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        sum(quantizer(z).losses.values()).backward()
+        optimizer.step()
+    assert before <= 4
+    assert len(quantizer(z).codes.unique()) == 8
 
 
 def test_gumbel_draws_by_its_logits_and_evaluates_their_maximum() -> None:

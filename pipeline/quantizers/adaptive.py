@@ -15,6 +15,8 @@ from pipeline.quantizers import Quantizer, StraightThrough
 from pipeline.quantizers.kd import KD
 from pipeline.stage import Refused
 
+SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
+
 
 class Adaptive(Quantizer):
     """Codebooks [N, D] of one capacity N·D; attention scores them for a data point and Gumbel-Softmax picks one.
@@ -49,20 +51,20 @@ class Adaptive(Quantizer):
         self,
         dim: int,
         *,
-        capacity: PositiveInt,
-        sizes: Annotated[list[PositiveInt], Field(min_length=1)],
-        heads: PositiveInt,
-        choice_per: Literal["image", "position"],
-        scores: Literal["attention", "bias", "random"],
-        sampling: Literal["gumbel", "soft"],
-        temperature_start: PositiveFloat,
-        temperature_end: PositiveFloat,
-        beta: NonNegativeFloat,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        epsilon: PositiveFloat,
-        first_count: NonNegativeFloat,
-        store_smoothed: bool,
-        start: Literal["normal", "latents"],
+        capacity: PositiveInt = 65536,
+        sizes: Annotated[list[PositiveInt], Field(min_length=1)] = SIZES,
+        heads: PositiveInt = 4,
+        choice_per: Literal["image", "position"] = "image",
+        scores: Literal["attention", "bias", "random"] = "attention",
+        sampling: Literal["gumbel", "soft"] = "gumbel",
+        temperature_start: PositiveFloat = 1.0,
+        temperature_end: PositiveFloat = 0.1,
+        beta: NonNegativeFloat = 0.25,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        epsilon: PositiveFloat = 1e-5,
+        first_count: NonNegativeFloat = 0.0,
+        store_smoothed: bool = True,
+        start: Literal["normal", "latents"] = "normal",
     ) -> None:
         super().__init__(dim)
         for size in sizes:

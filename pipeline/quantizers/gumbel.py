@@ -34,10 +34,10 @@ class Gumbel(Quantizer):
         self,
         dim: int,
         *,
-        num_codes: PositiveInt,
-        divergence: NonNegativeFloat,
-        temperature_start: PositiveFloat,
-        temperature_end: PositiveFloat,
+        num_codes: PositiveInt = 512,
+        divergence: NonNegativeFloat = 5e-4,
+        temperature_start: PositiveFloat = 1.0,
+        temperature_end: PositiveFloat = 0.1,
     ) -> None:
         super().__init__(dim)
         self.num_codes = num_codes
