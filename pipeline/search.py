@@ -1,7 +1,7 @@
 """The nearest code, exactly, without ever holding the matrix of N×K distances.
 
     D = 1         sort the codes, bisect                                     (any device)
-    D = 2 … 4     a k-d tree in float64, near-ties decided again             (CPU, many vectors and codes)
+    D = 2 … 8     a k-d tree in float64, near-ties decided again             (CPU, many vectors and codes)
     otherwise     products in float32, a chunk at a time, near-ties decided again in float64   (any device)
 
 The usual formula |x|² + |c|² - 2x·c in float32 subtracts large numbers to find a small one and picks a wrong code
@@ -23,9 +23,11 @@ ROWS = 32  # of vectors at least, since every chunk reads all codes: 8 MiB of sc
 CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
 PAIRS = 2**19  # numbers held at once in float64 while deciding near-ties: 4 MiB
 CROWDED = 16  # candidates per vector from which on it pays to look for identical codes
-TREE_DIMENSIONS = 4  # above it a k-d tree visits most of its leaves
+TREE_DIMENSIONS = 4  # in which codes may spread: above it a k-d tree visits most of its leaves
+TREE_COMPONENTS = 8  # that a code may have for a tree
 TREE_WORTH = 2**20  # scores below which building a tree costs more than it saves
-TREE_MARGIN = 1e-12  # relative; a k-d tree's own rounding stays below 1e-14
+TREE_WORTH_CODES = 2**12  # likewise, where the number of components alone does not make it worth it
+TREE_MARGIN = 1e-12  # relative; a k-d tree rounds once per cell on the way down, by 1e-16
 EQUALS_WORTH = 2**25  # scores below which looking for identical codes costs more than it saves
 SAFE_EXPONENT = 30  # values between 2⁻³⁰ and 2³⁰ have squares and sums of squares in float32's range
 
@@ -64,8 +66,8 @@ def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         if len(x) == 0 or len(c) == 1:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         if x.shape[1] == 1:
-            return _by_bisection(x[:, 0], c[:, 0])
-        if x.device.type == "cpu" and x.shape[1] <= TREE_DIMENSIONS and len(x) * len(c) >= TREE_WORTH:
+            return _by_bisection(x[:, 0].contiguous(), c[:, 0].contiguous())
+        if x.device.type == "cpu" and _worth_a_tree(x, c):
             return _by_tree(x, c)
         return _by_products(x, c)
 
@@ -93,7 +95,7 @@ def _in_range(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
 
 def _by_bisection(x: Float[Tensor, " n"], c: Float[Tensor, " k"]) -> Int[Tensor, " n"]:
     """D = 1: the code on the left and the one on the right of each number, compared without rounding."""
-    codes, order = c.sort(stable=True)  # stable: of equal codes the smallest index comes first
+    codes, order = _sorted(c)
     right = torch.searchsorted(codes, x).clamp(max=len(c) - 1)
     left = (right - 1).clamp(min=0)
     left, right = torch.searchsorted(codes, codes[torch.stack([left, right])])  # the first of codes equal to it
@@ -108,8 +110,36 @@ def _by_bisection(x: Float[Tensor, " n"], c: Float[Tensor, " k"]) -> Int[Tensor,
     return torch.where(side == 0, torch.minimum(on_left, on_right), decided)
 
 
+def _sorted(c: Float[Tensor, " k"]) -> tuple[Tensor, Tensor]:
+    """The numbers in rising order and where each came from; of equal ones the smallest index comes first.
+
+    On a CPU a number and its index make one integer: numpy sorts those many times faster than torch sorts stably.
+    """
+    if c.device.type != "cpu" or c.dtype != torch.float32:
+        return c.sort(stable=True)
+    bits = (c + 0.0).view(torch.int32)  # −0 is 0; as integers, negative numbers come in falling order
+    rising = bits ^ (bits >> 31).bitwise_and_(2**31 - 1)
+    keys = torch.arange(len(c)).add_(rising.long().bitwise_left_shift_(32)).numpy()
+    order = torch.from_numpy(np.sort(keys)).bitwise_and_(2**32 - 1)
+    return c[order], order
+
+
+def _worth_a_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"]) -> bool:
+    """Few dimensions, many vectors and codes. With C the codes' covariance, they spread in about (tr C)²/tr C²."""
+    (k, d), n = c.shape, len(x)
+    if d > TREE_COMPONENTS or n * k < TREE_WORTH:
+        return False
+    if d <= TREE_DIMENSIONS:
+        return True
+    if k < TREE_WORTH_CODES:
+        return False
+    centred = c.double() - c.double().mean(0)
+    covariance = centred.t() @ centred
+    return bool(covariance.trace().square() <= TREE_DIMENSIONS * covariance.square().sum())
+
+
 def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = False) -> Int[Tensor, " n"]:
-    """D = 2 … 4 on the CPU: two nearest codes by a k-d tree; where they are as near, all that are as near.
+    """D = 2 … 8 on the CPU: two nearest codes by a k-d tree; where they are as near, all that are as near.
 
     Asking for the second nearest is what makes it exact: a code that the tree's rounding could have hidden is as near
     as the first, so that the second it did find is as near, too.
@@ -117,7 +147,9 @@ def _by_tree(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = F
     from scipy.spatial import cKDTree  # here, since few searches need it and it takes a while
 
     points, workers = c.double().numpy(), torch.get_num_threads()
-    distance, found = cKDTree(points).query(x.double().numpy(), k=2, workers=workers)
+    # Cells halved in the middle: quicker to build than at the median, and to search where codes crowd together.
+    tree = cKDTree(points, leafsize=32, compact_nodes=False, balanced_tree=False)
+    distance, found = tree.query(x.double().numpy(), k=2, workers=workers)
     index = torch.from_numpy(found[:, 0].astype(np.int64))
     tied = torch.from_numpy(np.flatnonzero(distance[:, 1] <= distance[:, 0] * (1 + TREE_MARGIN)))
     if len(tied) == 0:

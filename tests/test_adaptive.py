@@ -50,6 +50,52 @@ def test_the_chosen_codebook_quantizes_as_it_would_alone(number: int, train: boo
     torch.testing.assert_close(quantizer.codebooks[number].codebook, alone.codebooks[number].codebook)
 
 
+def plainly(
+    quantizer: Adaptive, latents: Tensor, weights: Tensor, choice: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """What `Adaptive._train` does, one codebook after the other, each through its own projection."""
+    mixed, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
+    for number, book in enumerate(quantizer.codebooks):
+        v = book.enter(latents)
+        points, found = book.nearest(v)
+        mixed = mixed + weights[:, number, None] * book.leave(book.passing(v, points))
+        here = choice == number
+        codes = torch.where(here, quantizer.offsets[number] + found, codes)
+        mine = here if quantizer.sampling == "gumbel" else weights[:, number].detach()
+        commitment = commitment + ((v - points.detach()).square().mean(1) * mine).mean()
+        if here.any():
+            book.update(v.detach()[here], found[here])
+    return mixed, codes, {"commitment_loss": quantizer.beta * commitment}
+
+
+@pytest.mark.parametrize("start", ["normal", "latents"])
+@pytest.mark.parametrize("choice_per", ["image", "position"])
+@pytest.mark.parametrize("sampling", ["gumbel", "soft"])
+def test_all_at_once_is_one_by_one(sampling: str, choice_per: str, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, codes, loss, all gradients and the codebooks after three steps."""
+    settings = {"sampling": sampling, "choice_per": choice_per, "start": start, "first_count": 1.0, "dim": 6}
+    together, apart = (make(sizes=[4, 8, 16, 32], capacity=32, **settings).double() for _ in range(2))
+    monkeypatch.setattr(apart, "_train", lambda *inputs: plainly(apart, *inputs))
+    for step in range(3):
+        grads = []
+        for quantizer in (together, apart):
+            z = latents(5, 6, 4, 4, seed=step).double().requires_grad_()
+            torch.manual_seed(step)
+            out = quantizer(z)
+            loss = (out.z * latents(5, 6, 4, 4, seed=step + 9)).sum() + 2 * out.losses["commitment_loss"]
+            parameters = dict(quantizer.named_parameters())
+            grads.append(
+                (out, dict(zip(["z", *parameters], torch.autograd.grad(loss, [z, *parameters.values()]), strict=True)))
+            )
+        (one, found), (other, expected) = grads
+        torch.testing.assert_close(one.z, other.z)
+        assert torch.equal(one.codes, other.codes)
+        torch.testing.assert_close(one.losses, other.losses)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(together.state_dict(), apart.state_dict())
+    assert len(together.codebook_of(one.codes).unique()) > 1
+
+
 def test_only_the_chosen_codebook_moves() -> None:
     quantizer = make()
     before = [book.codebook.clone() for book in quantizer.codebooks]

@@ -33,10 +33,12 @@ def codes_of(kind: str, k: int, d: int) -> Tensor:
     clustered = normal[: k // 64].repeat(64, 1) + uniform
     duplicated = normal[torch.randint(k // 32, (k,), generator=generator)]
     far = normal + 100.0
-    return {"normal": normal, "box": uniform, "clustered": clustered, "duplicated": duplicated, "far": far}[kind]
+    flat = normal * 2.0 ** -torch.arange(d)
+    kinds = {"normal": normal, "box": uniform, "clustered": clustered, "duplicated": duplicated, "far": far}
+    return {**kinds, "flat": flat}[kind]
 
 
-@pytest.mark.parametrize("kind", ["normal", "box", "clustered", "duplicated", "far"])
+@pytest.mark.parametrize("kind", ["normal", "box", "clustered", "duplicated", "far", "flat"])
 @pytest.mark.parametrize(("k", "d"), GRID)
 def test_agrees_with_brute_force_on_every_pair(k: int, d: int, kind: str) -> None:
     codebook = codes_of(kind, k, d)
@@ -64,7 +66,7 @@ def exactly(vectors: Tensor, codebook: Tensor) -> list[int]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 20), st.integers(-12, 12), st.integers(0, 2**31))
+@given(st.integers(1, 8), st.integers(1, 40), st.integers(0, 20), st.integers(-12, 12), st.integers(0, 2**31))
 def test_ties_on_a_grid_go_to_the_smallest_index(d: int, k: int, n: int, exponent: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     codebook = torch.randint(-2, 3, (k, d), generator=generator) * 2.0**exponent
@@ -89,6 +91,27 @@ numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 def test_one_dimension_is_exact_over_all_of_float32(codes: list[float], values: list[float]) -> None:
     codebook, vectors = torch.tensor(codes).unsqueeze(1), torch.tensor(values).unsqueeze(1)
     assert nearest(vectors, codebook).tolist() == exactly(vectors, codebook)
+
+
+def test_sorting_puts_the_smallest_index_of_equals_first() -> None:
+    values = torch.tensor([2.0, -0.0, 1e-45, 0.0, -1e-45, -3e38, 3e38, 2.0, -1.0, 0.0, -1.0])
+    found, order = search._sorted(values)
+    assert order.tolist() == [5, 8, 10, 4, 1, 3, 9, 2, 0, 7, 6]
+    assert torch.equal(found, values[order])
+    many = torch.randn(5000, generator=torch.Generator().manual_seed(0)).mul_(100).round_().div_(100)
+    expected = many.sort(stable=True)
+    assert all(torch.equal(*pair) for pair in zip(search._sorted(many), expected, strict=True))
+
+
+def test_a_tree_where_codes_spread_in_few_dimensions() -> None:
+    vectors = torch.randn(128, 8)
+    assert search._worth_a_tree(vectors, codes_of("flat", 8192, 8))
+    assert search._worth_a_tree(vectors, torch.full((8192, 8), 0.3))
+    assert not search._worth_a_tree(vectors, codes_of("normal", 8192, 8))
+    assert not search._worth_a_tree(vectors[:100], codes_of("flat", 8192, 8))
+    assert not search._worth_a_tree(vectors.repeat(8, 1), codes_of("flat", 2048, 8))
+    assert search._worth_a_tree(vectors[:, :4], codes_of("normal", 8192, 4))
+    assert not search._worth_a_tree(vectors.repeat(1, 2), codes_of("flat", 8192, 16))
 
 
 @pytest.mark.parametrize("d", [1, 3, 16])

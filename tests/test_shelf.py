@@ -8,6 +8,7 @@ import torch
 from conftest import make_quantizer
 from torch import Tensor
 
+from pipeline.quantizers.gumbel import Draw, gumbel_noise
 from pipeline.stage import Refused
 
 SHELF = ["fsq", "lfq", "simvq", "rotation", "vq_ema_revive"]
@@ -99,12 +100,27 @@ def test_fsq_by_hand() -> None:
 
 
 def test_lfq_takes_signs_and_a_power_of_two() -> None:
-    quantizer = make_quantizer("lfq", dim=4, num_codes=8).eval()
-    out = quantizer(latents(2, 4, 3, 3))
-    inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
-    torch.testing.assert_close(quantizer.leave(inside.sign()), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+    for spherical in (True, False):
+        quantizer = make_quantizer("lfq", dim=4, num_codes=8, spherical=spherical).eval()
+        out = quantizer(latents(2, 4, 3, 3))
+        inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
+        points = inside.sign() / (math.sqrt(3) if spherical else 1)
+        torch.testing.assert_close(quantizer.leave(points), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+        assert torch.allclose(inside.norm(dim=1), torch.ones(())) == spherical
     with pytest.raises(Refused, match="num_codes is 12.*power of 2"):
         make_quantizer("lfq", num_codes=12)
+
+
+def test_lfqs_entropy_loss_has_a_gradient_far_from_zero() -> None:
+    """Latents that share a large offset; the library's own temperature leaves them none."""
+
+    def gradient(**settings: object) -> float:
+        quantizer = make_quantizer("lfq", dim=4, num_codes=8, beta=0.0, entropy_weight=1.0, **settings)
+        z = (latents(8, 4, 4, 4, scale=0.3) + 3).requires_grad_()
+        sum(quantizer(z).losses.values()).backward()
+        return z.grad.norm().item()
+
+    assert gradient() > 20 * gradient(spherical=False, inverse_temperature=100.0)
 
 
 def test_gumbel_draws_by_its_logits_and_evaluates_their_maximum() -> None:
@@ -118,3 +134,29 @@ def test_gumbel_draws_by_its_logits_and_evaluates_their_maximum() -> None:
     share = torch.tensor([0.2, 0.7, 0.1]).double()
     expected = 5e-4 * (share * (3 * share).log()).sum().item()
     assert out.losses["divergence_loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_gumbel_in_one_pass_is_the_plain_formulation() -> None:
+    """Torch's own formula, weights of 0 and 1 times the codebook, gradients by autograd; all in float64."""
+    logits, noise, weights = (latents(50, 9, seed=s).double() * 2 for s in (1, 2, 3))
+    codebook, temperature = latents(9, 4, seed=4).double(), 0.7
+    found, plain = [[x.clone().requires_grad_() for x in (logits, codebook)] for _ in range(2)]
+    z, codes, kl = Draw.apply(*found, noise.clone(), temperature)
+    soft = ((plain[0] + noise) / temperature).softmax(1)
+    hard = torch.nn.functional.one_hot(soft.argmax(1), 9) - soft.detach() + soft
+    chances = plain[0].softmax(1)
+    expected = (chances * (9 * chances).log()).sum(1).mean()
+    torch.testing.assert_close(z, hard @ plain[1])
+    torch.testing.assert_close(kl, expected)
+    assert torch.equal(codes, soft.argmax(1))
+    for out, loss, inputs in ((z, kl, found), (hard @ plain[1], expected, plain)):
+        ((out * weights[:, :4]).sum() + 3 * loss).backward()
+        assert all(x.grad.abs().sum() > 0 for x in inputs)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_gumbel_noise_is_gumbel_distributed() -> None:
+    noise = gumbel_noise(torch.empty(200, 500)).flatten().double()
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.02)
+    assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.04)

@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Quantizer, StraightThrough
 from pipeline.quantizers.kd import KD
 from pipeline.stage import Refused
+
+SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 
 
 class Adaptive(Quantizer):
@@ -49,20 +51,20 @@ class Adaptive(Quantizer):
         self,
         dim: int,
         *,
-        capacity: PositiveInt,
-        sizes: Annotated[list[PositiveInt], Field(min_length=1)],
-        heads: PositiveInt,
-        choice_per: Literal["image", "position"],
-        scores: Literal["attention", "bias", "random"],
-        sampling: Literal["gumbel", "soft"],
-        temperature_start: PositiveFloat,
-        temperature_end: PositiveFloat,
-        beta: NonNegativeFloat,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        epsilon: PositiveFloat,
-        first_count: NonNegativeFloat,
-        store_smoothed: bool,
-        start: Literal["normal", "latents"],
+        capacity: PositiveInt = 65536,
+        sizes: Annotated[list[PositiveInt], Field(min_length=1)] = SIZES,
+        heads: PositiveInt = 4,
+        choice_per: Literal["image", "position"] = "image",
+        scores: Literal["attention", "bias", "random"] = "attention",
+        sampling: Literal["gumbel", "soft"] = "gumbel",
+        temperature_start: PositiveFloat = 1.0,
+        temperature_end: PositiveFloat = 0.1,
+        beta: NonNegativeFloat = 0.25,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        epsilon: PositiveFloat = 1e-5,
+        first_count: NonNegativeFloat = 0.0,
+        store_smoothed: bool = True,
+        start: Literal["normal", "latents"] = "normal",
     ) -> None:
         super().__init__(dim)
         for size in sizes:
@@ -121,19 +123,34 @@ class Adaptive(Quantizer):
     def _train(
         self, latents: Float[Tensor, "n c"], weights: Float[Tensor, "n m"], choice: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
-        """All codebooks quantize everything, since the gradient of a choice is what the others would have given."""
-        mixed, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
-        for number, codebook in enumerate(self._each()):
-            v = codebook.enter(latents)
-            points, found = codebook.nearest(v)
-            mixed = mixed + weights[:, number, None] * codebook.leave(codebook.passing(v, points))
-            here = choice == number
-            codes = torch.where(here, self.offsets[number] + found, codes)
-            mine = here if self.sampling == "gumbel" else weights[:, number].detach()
-            commitment = commitment + ((v - points.detach()).square().mean(1) * mine).mean()
-            if bool(here.any()):
-                codebook.update(v.detach()[here], found[here])
+        """All codebooks quantize everything, since the gradient of a choice is what the others would have given.
+
+        Σₘ wₘ(Wₘpₘ + bₘ) is one product of all codebooks' points end to end, each times its weight, with all Wₘ.
+        """
+        books = self._each()
+        widths = torch.tensor([book.code_dim for book in books], device=latents.device)
+        before, after = [book.before for book in books], [book.after for book in books]
+        v = F.linear(latents, _joined(before, "weight", 0), _joined(before, "bias", 0))
+        points, found = zip(*map(KD.nearest, books, v.detach().split(widths.tolist(), 1)), strict=True)
+        each = StraightThrough.apply(v, torch.cat(points, 1))
+        total = int(widths.sum())
+        spread = weights.repeat_interleave(widths, 1, output_size=total)
+        biases = torch.stack([layer.bias for layer in after])  # type: ignore[misc]
+        mixed = torch.addmm(weights @ biases, each * spread, _joined(after, "weight", 1).t())
+        mine = F.one_hot(choice, len(books)) if self.sampling == "gumbel" else weights.detach()
+        share = (mine / widths).repeat_interleave(widths, 1, output_size=total)
+        commitment = ((v - each.detach()).square() * share).sum() / len(v)
+        self._follow(v.detach(), found, choice)
+        codes = (torch.stack(found, 1) + self.offsets[:-1]).gather(1, choice[:, None]).squeeze(1)
         return mixed, codes, {"commitment_loss": self.beta * commitment}
+
+    def _follow(self, v: Float[Tensor, "n d"], found: tuple[Tensor, ...], choice: Int[Tensor, " n"]) -> None:
+        """Let the codebooks that were chosen follow the latents for which they were."""
+        books = self._each()
+        for number, (book, inside) in enumerate(zip(books, v.split([book.code_dim for book in books], 1), strict=True)):
+            rows = (choice == number).nonzero().squeeze(1)
+            if len(rows):
+                book.update(inside[rows], found[number][rows])
 
     def _evaluate(
         self, latents: Float[Tensor, "n c"], choice: Int[Tensor, " n"]
@@ -190,6 +207,11 @@ class Adaptive(Quantizer):
 
     def losses(self, v: Tensor, points: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError("which codebook is meant depends on the image; see quantize")
+
+
+def _joined(layers: list[nn.Module], name: str, dim: int) -> Tensor:
+    """The weights or biases of several linear layers end to end, which makes them one."""
+    return torch.cat([getattr(layer, name) for layer in layers], dim)
 
 
 class Attention(nn.Module):

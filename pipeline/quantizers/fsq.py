@@ -12,6 +12,8 @@ from torch import Tensor
 
 from pipeline.quantizers._library import Library
 
+LEVELS = [8, 8, 8]
+
 
 class FSQ(Library):
     """A linear layer to len(levels) numbers, each bounded by tanh and rounded to one of its levels, and a layer back.
@@ -24,7 +26,9 @@ class FSQ(Library):
         levels: how many values each of the numbers takes; their product is K.
     """
 
-    def __init__(self, dim: int, *, levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)]) -> None:
+    def __init__(
+        self, dim: int, *, levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)] = LEVELS
+    ) -> None:
         super().__init__(dim, math.prod(levels))
         import vector_quantize_pytorch  # seconds to import: not for a plan
 

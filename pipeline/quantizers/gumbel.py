@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +34,10 @@ class Gumbel(Quantizer):
         self,
         dim: int,
         *,
-        num_codes: PositiveInt,
-        divergence: NonNegativeFloat,
-        temperature_start: PositiveFloat,
-        temperature_end: PositiveFloat,
+        num_codes: PositiveInt = 512,
+        divergence: NonNegativeFloat = 5e-4,
+        temperature_start: PositiveFloat = 1.0,
+        temperature_end: PositiveFloat = 0.1,
     ) -> None:
         super().__init__(dim)
         self.num_codes = num_codes
@@ -53,15 +54,13 @@ class Gumbel(Quantizer):
     def quantize(
         self, latents: Float[Tensor, "n c"], images: int
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
-        logits = self.to_logits(latents).clamp(-1e4, 1e4)  # beyond that a softmax is a maximum anyway
-        chances = logits.log_softmax(1)
-        kl = (chances.exp() * (chances + math.log(len(self.codebook)))).sum(1).mean()
-        losses = {"divergence_loss": self.divergence * kl}
-        if not self.training:
-            codes = logits.argmax(1)
-            return self.decode(codes), codes, losses
-        weights = F.gumbel_softmax(logits, tau=self.temperature, hard=True)
-        return weights @ self.codebook, weights.detach().argmax(1), losses
+        logits = self.to_logits(latents).float().clamp(-1e4, 1e4)  # beyond that a softmax is a maximum anyway
+        if self.training:
+            z, codes, kl = Draw.apply(logits, self.codebook, gumbel_noise(logits), self.temperature)
+        else:
+            codes, kl = logits.argmax(1), divergence(logits)
+            z = self.decode(codes)
+        return z, codes, {"divergence_loss": self.divergence * kl}
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         return F.embedding(codes, self.codebook)
@@ -75,3 +74,45 @@ class Gumbel(Quantizer):
 
     def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
         return {}
+
+
+def gumbel_noise(like: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """−log(−log u) for uniform u: torch's own exponential numbers take several times as long on a CPU."""
+    return torch.rand_like(like).log_().neg_().log_().neg_()
+
+
+def divergence(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+    """KL(softmax ‖ uniform) of each row, their mean."""
+    chances = logits.log_softmax(1)
+    return (chances.exp() * chances).sum(1).mean() + math.log(logits.shape[1])
+
+
+class Draw(torch.autograd.Function):
+    """The code that logits and noise choose, as by straight-through Gumbel-Softmax, and the divergence, at once.
+
+    Forward, weights of exactly 0 and 1 make the sum over all codes a lookup. Backward, with w = softmax((l + g)/τ),
+    p = softmax(l) and the point's gradient e: ∂/∂lₖ = wₖ(e·cₖ − Σⱼ wⱼ e·cⱼ)/τ + pₖ(log pₖ − Σⱼ pⱼ log pⱼ)/N.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, codebook: Tensor, noise: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        scores = noise.add_(logits).div_(temperature)
+        codes = scores.max(1).indices
+        weights, chances = scores.log_softmax(1).exp_(), logits.log_softmax(1)
+        shares = chances.exp()
+        entropy = -(shares * chances).sum(1, keepdim=True)
+        ctx.temperature = temperature
+        ctx.save_for_backward(codebook, codes, weights, shares, chances, entropy)
+        ctx.mark_non_differentiable(codes)
+        return F.embedding(codes, codebook), codes, math.log(len(codebook)) - entropy.mean()
+
+    @staticmethod
+    def backward(ctx: Any, passed: Tensor, _: Any, divergence: Tensor) -> tuple[Any, ...]:
+        codebook, codes, weights, shares, chances, entropy = ctx.saved_tensors
+        passed = passed.to(codebook)
+        pull = passed @ codebook.t()
+        pull.sub_((weights * pull).sum(1, keepdim=True)).mul_(weights).div_(ctx.temperature)
+        pull.add_((chances + entropy).mul_(shares).mul_(divergence / len(codes)))
+        return pull, torch.zeros_like(codebook).index_add_(0, codes, passed), None, None

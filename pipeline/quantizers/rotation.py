@@ -29,10 +29,10 @@ class Rotation(LibraryEMA):
         self,
         dim: int,
         *,
-        num_codes: PositiveInt,
-        beta: NonNegativeFloat,
-        decay: Annotated[float, Field(ge=0, lt=1)],
-        epsilon: PositiveFloat,
+        num_codes: PositiveInt = 512,
+        beta: NonNegativeFloat = 0.25,
+        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        epsilon: PositiveFloat = 1e-5,
     ) -> None:
         super().__init__(dim, num_codes)
         from vector_quantize_pytorch import VectorQuantize  # seconds to import: not for a plan
