@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from pipeline import files, quantizers
 from pipeline.autoencoder import Autoencoder
@@ -74,8 +75,9 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def save(model: Autoencoder, path: Path) -> None:
-    save_file({key: value.contiguous().cpu() for key, value in model.state_dict().items()}, path)
+def save(state: dict[str, Tensor], path: Path) -> None:
+    """Keep a model's `state_dict`."""
+    save_file({key: value.contiguous().cpu() for key, value in state.items()}, path)
 
 
 def load(model: Autoencoder, path: Path) -> None:

@@ -57,17 +57,12 @@ def train_row(row: str, settings: dict[str, Any]) -> None:
     """Train all seeds and write the row's outputs; nothing appears under a final name before all is done."""
     device = models.device(settings["train"]["device"])
     prepared = PREPARED / settings["dataset"]
-    shape = Images(prepared, "val", torch.device("cpu")).shape
+    Images(prepared, "val", torch.device("cpu"))  # says what is missing
     unfinished = UNFINISHED / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(parents=True, exist_ok=True)
     work = functools.partial(train_seed, row, settings, unfinished)
     memory = side_by_side.side_by_side(work, settings["seeds"], device)
-    trainings = []
-    for seed in settings["seeds"]:
-        training = Training(row, settings, seed, shape, device)
-        training.load(unfinished / f"seed-{seed}.pt")
-        trainings.append(training)
-    _write(row, trainings, device, max(memory))
+    _write(row, settings, [_read(unfinished / f"seed-{seed}.pt") for seed in settings["seeds"]], device, max(memory))
     files.remove(unfinished)
 
 
@@ -88,24 +83,28 @@ def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write(row: str, trainings: list[Training], device: torch.device, peak: float) -> None:
-    processes, threads = side_by_side.share(len(trainings), device)
+def _write(row: str, settings: dict[str, Any], states: list[dict[str, Any]], device: torch.device, peak: float) -> None:
+    """The row's outputs, from its seeds' last checkpoints."""
+    seeds = settings["seeds"]
+    processes, threads = side_by_side.share(len(seeds), device)
     environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
     with files.replacing(MODELS / row) as folder:
         folder.mkdir()
-        for training in trainings:
-            models.save(training.model, folder / f"seed-{training.seed}.safetensors")
-        about = {
-            "environment": environment,
-            "peak_memory_mb": peak,
-            "trace": [{"seed": training.seed, **point} for training in trainings for point in training.trace],
-        }
+        for seed, state in zip(seeds, states, strict=True):
+            models.save(state["model"], folder / f"seed-{seed}.safetensors")
+        trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
+        about = {"environment": environment, "peak_memory_mb": peak, "trace": trace}
         files.write_json(folder / "about.json", about)
     import pandas as pd  # here, since it takes a good part of a second and is not needed to begin
 
-    history = pd.DataFrame([line for training in trainings for line in training.history])
+    history = pd.DataFrame([line for state in states for line in state["history"]])
     with files.replacing(HISTORY / f"{row}.csv") as path:
         history.to_csv(path, index=False)
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return state
 
 
 def peak_memory(device: torch.device) -> float:
@@ -255,7 +254,7 @@ class Training:
             torch.save(state, beside)
 
     def load(self, path: Path) -> None:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read(path)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
