@@ -41,9 +41,9 @@ class Sweep(Section):
     setting: str
     values: Annotated[list[Any], Field(min_length=1)]
     variants: Annotated[list[str], Field(min_length=1)]
-    model: dict[str, Any] = {}
-    quantizer: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    model: dict[str, Any] = Field(default_factory=dict)
+    quantizer: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
 
 
 class Model(Section):

@@ -13,6 +13,7 @@ changed, and never because of another row's. `python -m pipeline.plan --check` c
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import subprocess
 from dataclasses import asdict
@@ -60,12 +61,16 @@ def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None
 
 
 def _write_row(folder: Path, row: config.Row) -> None:
-    code = sources.digests("pipeline.train", f"pipeline.quantizers.{row.quantizer['name']}")
     files.write_yaml(
         folder / f"{row.name}.yaml",
-        {**asdict(row), "code": code},
+        {**asdict(row), "code": _code(row.quantizer["name"])},
         f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
     )
+
+
+@functools.cache  # many rows have one quantizer
+def _code(quantizer: str) -> dict[str, str]:
+    return sources.digests("pipeline.train", f"pipeline.quantizers.{quantizer}")
 
 
 def changed(params: dict[str, Any]) -> dict[str, Any]:

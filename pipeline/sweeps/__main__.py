@@ -85,7 +85,11 @@ def finish(path: Path, settings: dict[str, Any], options: dict[str, Any], done: 
     apart(train.train_row, row, settings)
     apart(evaluate.evaluate_row, row, settings, options)
     with files.replacing(done) as folder:
-        kept = [train.MODELS / row, train.HISTORY / f"{row}.csv", *(evaluate.RUNS / f"{row}{e}" for e in (".json", ".npz"))]
+        kept = [
+            train.MODELS / row,
+            train.HISTORY / f"{row}.csv",
+            *(evaluate.RUNS / f"{row}{e}" for e in (".json", ".npz")),
+        ]
         for one in kept:
             (folder / one).parent.mkdir(parents=True, exist_ok=True)
             os.replace(one, folder / one)
