@@ -310,11 +310,11 @@ def sweep(params: Mapping[str, Any], name: str, path: Path = PARAMS) -> Sweep:
                 f"{path}: sweeps.{name}.variants names {variant!r}{_meant(variant, params['variants'])}, "
                 f"but there is {', '.join(params['variants'])}."
             )
-    section, _, key = checked.setting.partition(".")
-    if section not in SWEPT or not key:
+    settings = [f"{part}.{one}" for part in SWEPT for one in params[part]]
+    if checked.setting not in settings:
         raise Refused(
-            f"{path}: sweeps.{name}.setting is {checked.setting!r}, but should be a key of {', '.join(SWEPT)}, "
-            "as quantizer.gamma."
+            f"{path}: sweeps.{name}.setting is {checked.setting!r}{_meant(checked.setting, settings)}, but should be "
+            f"a key of {', '.join(SWEPT)}, as quantizer.gamma."
         )
     names = [swept_name(*one) for one in itertools.product(checked.variants, [name], checked.values)]
     twice = next((one for one in names if names.count(one) > 1 or one in params["variants"]), None)
@@ -342,6 +342,8 @@ def swept(params: Mapping[str, Any], dataset: str, name: str, seeds: list[int], 
     rows = []
     for variant, (place, value) in itertools.product(found.variants, enumerate(found.values)):
         places = [f"datasets.{dataset}", f"variants.{variant}", f"sweeps.{name}"]
+        if section == "quantizer":
+            _taken(params, variant, name, key, path)
         merged = {part: layered(params, part, places, path) for part in SWEPT}
         layer = merged[section]
         origins = {**layer.origins, key: f"sweeps.{name}.values[{place}]"}
@@ -350,6 +352,19 @@ def swept(params: Mapping[str, Any], dataset: str, name: str, seeds: list[int], 
         about = {"name": name, "variant": variant, "setting": found.setting, "value": value}
         rows.append(Swept(**vars(made), sweep=about))
     return rows
+
+
+def _taken(params: Mapping[str, Any], variant: str, sweep: str, key: str, path: Path) -> None:
+    """Refuse a sweep over what the variant's quantizer does not have."""
+    quantizer = layered(params, "quantizer", [f"variants.{variant}"], path).values.get("name")
+    if quantizer not in quantizers.names():
+        return  # told when the variant itself is checked
+    fields = settings_of(quantizers.find(quantizer)).model_fields
+    if key not in fields:
+        raise Refused(
+            f"{path}: sweeps.{sweep}.setting is 'quantizer.{key}', but the quantizer of {variant}, {quantizer}, "
+            f"takes {', '.join(fields)}."
+        )
 
 
 def data(params: Mapping[str, Any], dataset: str, path: Path = PARAMS) -> dict[str, Any]:

@@ -82,19 +82,20 @@ def fingerprint(settings: dict[str, Any], options: dict[str, Any]) -> str:
 def finish(path: Path, settings: dict[str, Any], options: dict[str, Any], done: Path) -> None:
     """Train and measure one row, and move what `train` and `evaluate` leave for it to `done`."""
     row = path.stem
-    apart(train.train_row, row, settings)
-    apart(evaluate.evaluate_row, row, settings, options)
-    with files.replacing(done) as folder:
-        kept = [
-            train.MODELS / row,
-            train.HISTORY / f"{row}.csv",
-            *(evaluate.RUNS / f"{row}{e}" for e in (".json", ".npz")),
-        ]
-        for one in kept:
-            (folder / one).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(one, folder / one)
-        (folder / models.SETTINGS).mkdir()
-        shutil.copyfile(path, folder / models.SETTINGS / path.name)
+    measured = (evaluate.RUNS / f"{row}{end}" for end in (".json", ".npz"))
+    left = [train.MODELS / row, train.HISTORY / f"{row}.csv", *measured]
+    try:
+        apart(train.train_row, row, settings)
+        apart(evaluate.evaluate_row, row, settings, options)
+        with files.replacing(done) as folder:
+            for one in left:
+                (folder / one).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(one, folder / one)
+            (folder / models.SETTINGS).mkdir()
+            shutil.copyfile(path, folder / models.SETTINGS / path.name)
+    finally:
+        for one in left:  # among the grid's rows nothing of a sweep's may stay
+            files.remove(one)
 
 
 def apart(work: Callable[..., None], *arguments: Any) -> None:
