@@ -31,7 +31,7 @@ benchmark: install
 
 # likewise
 sweeps: install check
-	dvc repro pipeline/sweeps/dvc.yaml
+	dvc repro sweeps/dvc.yaml
 	@if [ -f reports/report.md ]; then dvc repro --single-item --force report; fi
 
 # what is wrong in params.yaml is said in one sentence before DVC reads it

@@ -174,7 +174,7 @@ def test_grid_without_brackets_gets_our_sentence(clean: Path) -> None:
 
 
 def test_sweeps_run_by_themselves_and_one_more_value_runs_one_row(clean: Path) -> None:
-    sweeps = "pipeline/sweeps/dvc.yaml"
+    sweeps = "sweeps/dvc.yaml"
     output = shell(clean, *DVC, "repro", sweeps)
     assert ran(output) == {f"{sweeps}:sweep@photos-gamma"}
     assert (clean / "sweeps/photos-gamma/models/photos-lattice_gamma_0_5/seed-1.safetensors").is_file()

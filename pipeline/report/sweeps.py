@@ -96,7 +96,7 @@ def opening(results: Results, dataset: str, name: str, rows: Sequence[Row]) -> s
     commits = dict.fromkeys(tables.environment(row.environment, ("commit", "dirty")) for row in rows)
     missing = len([one for one in about["rows"] if one.startswith(f"{dataset}-")]) - len(rows)
     gap = f" {missing} of its rows were not run." if missing else ""
-    command = f"`dvc repro pipeline/sweeps/dvc.yaml:sweep@{dataset}-{name}`"
+    command = f"`dvc repro sweeps/dvc.yaml:sweep@{dataset}-{name}`"
     return f"{told}{gap} Measured on {'; '.join(places)}, code at commit {'; '.join(commits)}; again: {command}."
 
 

@@ -3,8 +3,8 @@
 data/prepared/<dataset>/, reports/settings/sweeps/<dataset>-<sweep>/ → sweeps/<dataset>-<sweep>/, laid out as the
                                                                        project is: models/, reports/
 
-A row that is finished is kept under .checkpoints until the sweep is run again without it, so that after a kill, or
-with another value more, only those rows run that are new.
+A row that is finished is kept under .checkpoints, so that after a kill, with one more value, or with earlier values
+again, only those rows run that are new.
 """
 
 from __future__ import annotations
@@ -68,8 +68,6 @@ def run(name: str, rows: list[Path]) -> None:
     with files.replacing(SWEEPS / name) as folder:
         for done in finished:
             shutil.copytree(done, folder, dirs_exist_ok=True)
-    for old in set((FINISHED / name).iterdir()) - set(finished):
-        files.remove(old)
 
 
 def fingerprint(settings: dict[str, Any], options: dict[str, Any]) -> str:
