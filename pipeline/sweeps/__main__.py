@@ -115,6 +115,10 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
             raise stage.Refused(
                 "the process of a row was killed, perhaps for want of memory; run the same command again to go on."
             ) from None
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()  # else leaving the pool waits for the row's end
+            raise
 
 
 if __name__ == "__main__":
