@@ -177,7 +177,7 @@ def test_sweeps_run_by_themselves_and_one_more_value_runs_one_row(clean: Path) -
     sweeps = "sweeps/dvc.yaml"
     output = shell(clean, *DVC, "repro", sweeps)
     assert ran(output) == {f"{sweeps}:sweep@photos-gamma"}
-    assert (clean / "sweeps/photos-gamma/models/photos-lattice_gamma_0_5/seed-1.safetensors").is_file()
+    assert (clean / "sweeps/results/photos-gamma/models/photos-lattice_gamma_0_5/seed-1.safetensors").is_file()
     assert not list((clean / "reports/runs").glob("*_gamma_*"))  # on which the report waits
     output = shell(clean, *DVC, "exp", "run", sweeps, "-S", "sweeps.gamma.values=[0.5,-1.0,1e-5]")
     assert ran(output) == {"plan", f"{sweeps}:sweep@photos-gamma"}

@@ -161,7 +161,7 @@ def planned(**values: float | None) -> list[Path]:
 
 
 def results() -> dict[str, str]:
-    return {path.stem: path.read_text() for path in Path("sweeps/dots-try/reports/runs").iterdir()}
+    return {path.stem: path.read_text() for path in Path("sweeps/results/dots-try/reports/runs").iterdir()}
 
 
 def test_rows_that_are_finished_do_not_run_again(started: list[str]) -> None:
@@ -209,7 +209,7 @@ def sweep(
     """Made-up results of a sweep on photos, as `make sweeps` leaves them; value i has an error of (i + 1) / 100."""
     about: dict[str, Any] = {"setting": setting, "values": values, "variants": list(variants), "model": {}}
     about |= {"quantizer": {}, "train": {"epochs": epochs}, "rows": []}
-    home = root / "sweeps" / f"photos-{name}"
+    home = root / "sweeps/results" / f"photos-{name}"
     for variant in variants:
         for place, value in enumerate(values):
             row = f"photos-{config.swept_name(variant, name, value)}"
@@ -337,7 +337,7 @@ def section(root: Path) -> str:
 
 def test_rows_that_were_not_run_are_told_and_nothing_waits_for_them(small: Path) -> None:
     assert "were not run" not in section(small)
-    (small / "sweeps/photos-gamma/reports/runs/photos-lattice_gamma_1.json").unlink()
+    (small / "sweeps/results/photos-gamma/reports/runs/photos-lattice_gamma_1.json").unlink()
     assert "1 of its rows were not run" in section(small)
     files.remove(small / "sweeps")
     assert section(small) == ""

@@ -125,10 +125,10 @@ def read_sweeps(root: Path, plan: dict[str, Any]) -> tuple[dict[str, Row], dict[
     for sweep, about in plan.get("sweeps", {}).items():
         for name in about["rows"]:
             folder = f"{name.partition('-')[0]}-{sweep}"
-            if not (root / "sweeps" / folder / f"reports/runs/{name}.json").is_file():
+            if not (root / "sweeps/results" / folder / f"reports/runs/{name}.json").is_file():
                 continue
             now = files.read_yaml(present(root / f"reports/settings/sweeps/{folder}/{name}.yaml", "dvc repro plan"))
-            row = read_row(root / "sweeps" / folder, name)
+            row = read_row(root / "sweeps/results" / folder, name)
             if row.settings == now:
                 rows[name] = row
             else:

@@ -1,7 +1,7 @@
 """Train and measure the rows of a sweep on a data set: `python -m pipeline.sweeps photos-gamma`.
 
-data/prepared/<dataset>/, reports/settings/sweeps/<dataset>-<sweep>/ → sweeps/<dataset>-<sweep>/, laid out as the
-                                                                       project is: models/, reports/
+data/prepared/<dataset>/, reports/settings/sweeps/<dataset>-<sweep>/ → sweeps/results/<dataset>-<sweep>/, laid
+                                                            out as the project is: models/, reports/
 
 A row that is finished is kept under .checkpoints, so that after a kill, with one more value, or with earlier values
 again, only those rows run that are new.
@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import evaluate, files, models, side_by_side, stage, train
 
-SWEEPS = Path("sweeps")
+RESULTS = Path("sweeps/results")
 FINISHED = train.UNFINISHED / "sweeps"
 
 
@@ -65,7 +65,7 @@ def run(name: str, rows: list[Path]) -> None:
         if not done.is_dir():
             finish(path, settings, options, done)
         finished.append(done)
-    with files.replacing(SWEEPS / name) as folder:
+    with files.replacing(RESULTS / name) as folder:
         for done in finished:
             shutil.copytree(done, folder, dirs_exist_ok=True)
 
