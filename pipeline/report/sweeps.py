@@ -29,6 +29,7 @@ PANELS = {
     "init": ("test_mse", "codes_in_use", "active_dimensions"),
     "heads": ("test_mse", "selected_log2_codes", "seconds"),
 }
+SHORT = {"selected_log2_codes": "log₂ N of the chosen codebook", "seconds": "training time, s"}
 USUAL = ("test_mse", "codes_in_use")
 LONG = 10
 """From so many epochs on, rows at a constant learning rate are also drawn against the epoch."""
@@ -191,6 +192,8 @@ def drawn(setting: str, rows: Sequence[Row]) -> list[str]:
 def label(measure: str) -> str:
     if measure == AGAINST:
         return "error against codes in use"
+    if measure in SHORT:
+        return SHORT[measure]
     return words.MEASURES[measure].name if measure in words.MEASURES else measure.replace("_", " ")
 
 
@@ -274,6 +277,7 @@ def against(panel: Axes, line: Sequence[Row], places: Mapping[str, float], style
     panel.set(xscale="log", xlabel="codes in use", ylabel="MSE on test")
     panel.margins(x=0.2, y=0.15)
     plain(panel.xaxis, (1.0,))
+    panel.locator_params(axis="x", numticks=4)
 
 
 def scale(panel: Axes, measure: str) -> None:
