@@ -326,7 +326,7 @@ def sweep(params: Mapping[str, Any], name: str, path: Path = PARAMS) -> Sweep:
 def swept_name(variant: str, sweep: str, value: Any) -> str:
     """`<variant>_<sweep>_<value>` in letters, digits and _: lattice_gamma_0_001, lattice_gamma_minus_1."""
     if isinstance(value, float):
-        value = format(Decimal(repr(value)).normalize(), "f")
+        value = format(Decimal(repr(value + 0.0)).normalize(), "f")  # -0.0 is 0
     text = re.sub(r"\W+", "_", str(value).replace("-", "minus_")).strip("_")
     return f"{variant}_{sweep}_{text}"
 

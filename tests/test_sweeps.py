@@ -57,7 +57,9 @@ def test_names_of_rows_by_hand(value: Any, end: str) -> None:
     assert config.swept_name("lattice", "gamma", value) == f"lattice_gamma_{end}"
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(), min_size=2, max_size=2))
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53), min_size=2, max_size=2)
+)
 def test_different_numbers_have_different_names_that_a_path_takes(values: list[float]) -> None:
     names = {config.swept_name("a", "b", value) for value in values}
     assert len(names) == len(set(values))
