@@ -1,8 +1,9 @@
 # make report   everything from nothing: virtual environment, requirements, `dvc repro`
 # make test     lint, types and all tests
+# make sweeps   the parameter sweeps of params.yaml, then the report again; minutes
 # make benchmark   time and memory, each beside what others would write; minutes
 .DEFAULT_GOAL := report
-.PHONY: install report check snapshot test lint format clean
+.PHONY: install report benchmark sweeps check snapshot test lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +27,11 @@ report: install check
 # the report does not wait for a benchmark, so it is written again by itself where there is one
 benchmark: install
 	dvc repro pipeline/benchmark/dvc.yaml
+	@if [ -f reports/report.md ]; then dvc repro --single-item --force report; fi
+
+# likewise
+sweeps: install check
+	dvc repro sweeps/dvc.yaml
 	@if [ -f reports/report.md ]; then dvc repro --single-item --force report; fi
 
 # what is wrong in params.yaml is said in one sentence before DVC reads it

@@ -7,6 +7,7 @@ Verbs, run as `python -m pipeline.<verb>` and by `dvc repro`, in this order; a v
     train       data/prepared, settings   → models/<row>/, reports/history/<row>.csv: every seed of the row
     evaluate    models/<row>/             → reports/runs/<row>.json and .npz
     benchmark   this machine              → reports/benchmark.json: time and memory; only when asked for
+    sweeps      settings of many rows     → sweeps/results/: train and evaluate for each row; only when asked for
     report      reports/runs/             → reports/report.md, reports/figures/, reports/metrics.json
 Nouns: config, stage, files, registry; autoencoder, quantizers/, search, measures, probes, distinct, batches; datasets/,
 fetch, archives, images; papers/*.yaml. The name written in params.yaml is the name of the file you open.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,11 +23,27 @@ SECTIONS = ("data", "model", "quantizer", "train", "evaluate")
 
 
 class Grid(Section):
-    """What `dvc repro` builds: every combination."""
+    """What `dvc repro` builds: every combination; and the sweeps that `make sweeps` builds."""
 
     datasets: Annotated[list[str], Field(min_length=1)]
     variants: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    sweeps: Annotated[list[str], Field(min_length=1)]
+
+
+class Sweep(Section):
+    """One setting, several values: every one with every variant; and what the sweep changes besides, as a variant does.
+
+    Attributes:
+        setting: its dotted name, e.g. quantizer.gamma.
+    """
+
+    setting: str
+    values: Annotated[list[Any], Field(min_length=1)]
+    variants: Annotated[list[str], Field(min_length=1)]
+    model: dict[str, Any] = Field(default_factory=dict)
+    quantizer: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
 
 
 class Model(Section):
@@ -88,6 +106,13 @@ class Row:
         return f"{self.dataset}-{self.variant}"
 
 
+@dataclass(frozen=True)
+class Swept(Row):
+    """A row of a sweep: what its variant is made from, and the value that one setting takes."""
+
+    sweep: dict[str, Any]
+
+
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
     """Read params.yaml as YAML 1.2, in which 1e-05 is a number and `on` is text, and check its outer form.
 
@@ -103,7 +128,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         raise Refused(f"{path} is not there; run this from the folder that holds it.") from None
     except YAMLError as error:
         raise Refused(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    expected = {"grid", *SECTIONS, "datasets", "variants"}
+    expected = {"grid", *SECTIONS, "datasets", "variants", "sweeps"}
     if not isinstance(params, dict) or set(params) != expected:
         found = set(params) if isinstance(params, dict) else set()
         wrong = [f"{key!r} is missing" for key in sorted(expected - found)]
@@ -182,13 +207,14 @@ def grid(params: Mapping[str, Any], path: Path = PARAMS) -> Grid:
         Refused: not a list, empty, an unknown data set or variant, a name or seed that stands twice.
     """
     checked = Grid(**layered(params, "grid", [], path).checked(Grid, "the grid"))
-    for kind, known in (("datasets", datasets.names()), ("variants", list(params["variants"]))):
+    there = {"datasets": datasets.names(), "variants": list(params["variants"]), "sweeps": list(params["sweeps"])}
+    for kind, known in there.items():
         for name in getattr(checked, kind):
             if name not in known:
                 raise Refused(
                     f"{path}: grid.{kind} names {name!r}{_meant(name, known)}, but there is {', '.join(known)}."
                 )
-    for kind in ("datasets", "variants", "seeds"):
+    for kind in ("datasets", "variants", "seeds", "sweeps"):
         chosen = getattr(checked, kind)
         if len(set(chosen)) != len(chosen):
             raise Refused(f"{path}: grid.{kind} is {chosen}, but should name each one once.")
@@ -246,16 +272,99 @@ def row(params: Mapping[str, Any], dataset: str, variant: str, seeds: list[int],
         Refused: a setting is unknown, missing, of a wrong type or out of range.
     """
     places = [f"datasets.{dataset}", f"variants.{variant}"]
-    parts = {name: layered(params, name, places, path).checked(SCHEMAS[name], name) for name in ("model", "train")}
-    merged = layered(params, "quantizer", places, path)
-    name = merged.values.get("name")
+    return _row({name: layered(params, name, places, path) for name in SWEPT}, dataset, variant, seeds, path)
+
+
+SWEPT = ("model", "quantizer", "train")
+"""Sections of which a row is made, and whose settings a sweep varies."""
+
+
+def _row(merged: dict[str, Layered], dataset: str, variant: str, seeds: list[int], path: Path) -> Row:
+    parts = {name: merged[name].checked(SCHEMAS[name], name) for name in ("model", "train")}
+    name = merged["quantizer"].values.get("name")
     if name not in quantizers.names():
         raise Refused(
             f"{path}: variants.{variant}.quantizer.name is {name!r}, but there is {', '.join(quantizers.names())}."
         )
     schema = settings_of(quantizers.find(name))
-    settings = chosen(merged, schema, also=("name",)).checked(schema, name)
+    settings = chosen(merged["quantizer"], schema, also=("name",)).checked(schema, name)
     return Row(dataset, variant, seeds, parts["model"], {"name": name, **settings}, parts["train"])
+
+
+def sweep(params: Mapping[str, Any], name: str, path: Path = PARAMS) -> Sweep:
+    """The checked definition of a sweep.
+
+    Raises:
+        Refused: a key is unknown or missing, a variant is unknown, the setting is not of a row, something stands twice.
+    """
+    stated = params["sweeps"][name]
+    if not re.fullmatch(r"\w+", name):
+        raise Refused(f"{path}: sweeps.{name} should use letters, digits and _ in its name.")
+    if not isinstance(stated, dict):
+        raise Refused(f"{path}: sweeps.{name} is {stated!r}, but should be a section of keys.")
+    layer = Layered(stated, {key: f"sweeps.{name}.{key}" for key in stated}, path)
+    checked = Sweep(**layer.checked(Sweep, "a sweep"))
+    for variant in checked.variants:
+        if variant not in params["variants"]:
+            raise Refused(
+                f"{path}: sweeps.{name}.variants names {variant!r}{_meant(variant, params['variants'])}, "
+                f"but there is {', '.join(params['variants'])}."
+            )
+    settings = [f"{part}.{one}" for part in SWEPT for one in params[part]]
+    if checked.setting not in settings:
+        raise Refused(
+            f"{path}: sweeps.{name}.setting is {checked.setting!r}{_meant(checked.setting, settings)}, but should be "
+            f"a key of {', '.join(SWEPT)}, as quantizer.gamma."
+        )
+    names = [swept_name(*one) for one in itertools.product(checked.variants, [name], checked.values)]
+    twice = next((one for one in names if names.count(one) > 1 or one in params["variants"]), None)
+    if twice:
+        raise Refused(f"{path}: sweeps.{name} makes a row {twice!r}, but there is one of that name already.")
+    return checked
+
+
+def swept_name(variant: str, sweep: str, value: Any) -> str:
+    """`<variant>_<sweep>_<value>` in letters, digits and _: lattice_gamma_0_001, lattice_gamma_minus_1."""
+    if isinstance(value, float):
+        value = format(Decimal(repr(value + 0.0)).normalize(), "f")  # -0.0 is 0
+    text = re.sub(r"\W+", "_", str(value).replace("-", "minus_")).strip("_")
+    return f"{variant}_{sweep}_{text}"
+
+
+def swept(params: Mapping[str, Any], dataset: str, name: str, seeds: list[int], path: Path = PARAMS) -> list[Swept]:
+    """The rows of a sweep on a data set: variant by variant, each with all values.
+
+    Raises:
+        Refused: the sweep or a setting is unknown, missing, of a wrong type or out of range.
+    """
+    found = sweep(params, name, path)
+    section, _, key = found.setting.partition(".")
+    rows = []
+    for variant, (place, value) in itertools.product(found.variants, enumerate(found.values)):
+        places = [f"datasets.{dataset}", f"variants.{variant}", f"sweeps.{name}"]
+        if section == "quantizer":
+            _taken(params, variant, name, key, path)
+        merged = {part: layered(params, part, places, path) for part in SWEPT}
+        layer = merged[section]
+        origins = {**layer.origins, key: f"sweeps.{name}.values[{place}]"}
+        merged[section] = replace(layer, values={**layer.values, key: value}, origins=origins)
+        made = _row(merged, dataset, swept_name(variant, name, value), seeds, path)
+        about = {"name": name, "variant": variant, "setting": found.setting, "value": value}
+        rows.append(Swept(**vars(made), sweep=about))
+    return rows
+
+
+def _taken(params: Mapping[str, Any], variant: str, sweep: str, key: str, path: Path) -> None:
+    """Refuse a sweep over what the variant's quantizer does not have."""
+    quantizer = layered(params, "quantizer", [f"variants.{variant}"], path).values.get("name")
+    if quantizer not in quantizers.names():
+        return  # told when the variant itself is checked
+    fields = settings_of(quantizers.find(quantizer)).model_fields
+    if key not in fields:
+        raise Refused(
+            f"{path}: sweeps.{sweep}.setting is 'quantizer.{key}', but the quantizer of {variant}, {quantizer}, "
+            f"takes {', '.join(fields)}."
+        )
 
 
 def data(params: Mapping[str, Any], dataset: str, path: Path = PARAMS) -> dict[str, Any]:
@@ -285,4 +394,6 @@ def rows(params: Mapping[str, Any], path: Path = PARAMS) -> list[Row]:
         data(params, name, path)
         for variant in params["variants"]:
             row(params, name, variant, wanted.seeds, path)
+    for dataset, name in itertools.product(wanted.datasets, params["sweeps"]):
+        swept(params, dataset, name, wanted.seeds, path)
     return [row(params, d, v, wanted.seeds, path) for d in wanted.datasets for v in wanted.variants]

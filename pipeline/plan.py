@@ -3,6 +3,7 @@
     params.yaml → reports/settings/<row>.yaml          what the row's training depends on
                   reports/settings/data/<dataset>.yaml what the data set's download and preparation depend on
                   reports/settings/evaluate.yaml       what measuring depends on
+                  reports/settings/sweeps/<dataset>-<sweep>/<row>.yaml   the same for the rows of a sweep
                   reports/settings/plan.yaml           rows in their order, and which parameters were changed
 
 Each file also holds digests of the source files that its stage uses: a stage runs again when its settings or its code
@@ -12,6 +13,8 @@ changed, and never because of another row's. `python -m pipeline.plan --check` c
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -39,12 +42,12 @@ def main() -> None:
 def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None:
     grid = config.grid(params)
     for row in rows:
-        code = sources.digests("pipeline.train", f"pipeline.quantizers.{row.quantizer['name']}")
-        files.write_yaml(
-            folder / f"{row.name}.yaml",
-            {**asdict(row), "code": code},
-            f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
-        )
+        _write_row(folder, row)
+    sweeps: dict[str, Any] = {name: {**config.sweep(params, name).model_dump(), "rows": []} for name in grid.sweeps}
+    for dataset, name in itertools.product(grid.datasets, grid.sweeps):
+        for one in config.swept(params, dataset, name, grid.seeds):
+            _write_row(folder / "sweeps" / f"{dataset}-{name}", one)
+            sweeps[name]["rows"].append(one.name)
     for name in grid.datasets:
         code = sources.digests("pipeline.preprocess", f"pipeline.datasets.{name}")
         content = {"dataset": name, "settings": config.data(params, name), "code": code}
@@ -53,8 +56,21 @@ def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None
         files.write_yaml(folder / "download" / f"{name}.yaml", wanted, f"What the download of {name} depends on.")
     measuring = {**config.evaluate(params), "code": sources.digests("pipeline.evaluate")}
     files.write_yaml(folder / "evaluate.yaml", measuring)
-    plan = {"rows": [row.name for row in rows], **grid.model_dump(), "changed": changed(params)}
+    plan = {"rows": [row.name for row in rows], **grid.model_dump(), "sweeps": sweeps, "changed": changed(params)}
     files.write_yaml(folder / "plan.yaml", plan)
+
+
+def _write_row(folder: Path, row: config.Row) -> None:
+    files.write_yaml(
+        folder / f"{row.name}.yaml",
+        {**asdict(row), "code": _code(row.quantizer["name"])},
+        f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
+    )
+
+
+@functools.cache  # many rows have one quantizer
+def _code(quantizer: str) -> dict[str, str]:
+    return sources.digests("pipeline.train", f"pipeline.quantizers.{quantizer}")
 
 
 def changed(params: dict[str, Any]) -> dict[str, Any]:

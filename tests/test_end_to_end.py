@@ -39,6 +39,8 @@ def shrink(path: Path) -> None:
     yaml = YAML()
     params = yaml.load(path.read_text())
     params["grid"] = {"datasets": ["photos"], "variants": ["vq", "lattice", "lattice_dense"], "seeds": [0, 1]}
+    params["grid"]["sweeps"] = ["gamma"]
+    params["sweeps"]["gamma"] |= {"values": [0.5, -1.0], "variants": ["lattice"], "train": {"epochs": 1}}
     params["model"] |= {"dim": 4, "hidden": [4], "residual_blocks": 1}
     params["quantizer"]["num_codes"] = 16
     params["train"] |= {"epochs": 2, "batch_size": 16}
@@ -169,3 +171,19 @@ def test_grid_without_brackets_gets_our_sentence(clean: Path) -> None:
     )
     output = shell(clean, sys.executable, "-m", "pipeline.plan", "--check", status=1)
     assert output == "error: params.yaml: grid.datasets is 'photos', but should be a valid list (write [photos]).\n"
+
+
+def test_sweeps_run_by_themselves_and_one_more_value_runs_one_row(clean: Path) -> None:
+    sweeps = "sweeps/dvc.yaml"
+    output = shell(clean, *DVC, "repro", sweeps)
+    assert ran(output) == {f"{sweeps}:sweep@photos-gamma"}
+    assert (clean / "sweeps/results/photos-gamma/models/photos-lattice_gamma_0_5/seed-1.safetensors").is_file()
+    assert not list((clean / "reports/runs").glob("*_gamma_*"))  # on which the report waits
+    output = shell(clean, *DVC, "exp", "run", sweeps, "-S", "sweeps.gamma.values=[0.5,-1.0,1e-5]")
+    assert ran(output) == {"plan", f"{sweeps}:sweep@photos-gamma"}
+    assert set(re.findall(r"photos-(\w+) seed 1: epoch", output)) == {"lattice_gamma_0_00001"}
+    output = shell(clean, *DVC, "repro")
+    assert ran(output) == {"report"}
+    report = (clean / "reports/report.md").read_text()
+    for row in ("minus_1", "0_5", "0_00001"):
+        assert f"settings/sweeps/photos-gamma/photos-lattice_gamma_{row}.yaml" in report

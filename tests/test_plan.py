@@ -45,13 +45,16 @@ def test_only_what_a_parameter_touches_changes(project: Path) -> None:
     edit("gamma: 1.0  ", "gamma: -1.0 ")
     plan.main()
     after = planned()
-    changed = {Path(name).stem for name in after if after[name] != before.get(name)} - {"plan"}
-    assert changed == {f"photos-{v}" for v in ("lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected")}
+    changed = {Path(name) for name in after if after[name] != before.get(name)} - {Path("reports/settings/plan.yaml")}
+    rows = {path.stem for path in changed if path.parent.name == "settings"}
+    assert rows == {f"photos-{v}" for v in ("lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected")}
+    swept = {path.parent.name for path in changed if path.parent.parent.name == "sweeps"}
+    assert swept == {"photos-codes", "photos-init"}  # the others state γ or have none
 
 
 def test_rows_that_left_the_grid_leave_the_plan(project: Path) -> None:
     plan.main()
-    edit("  - vq_ema\n", "")
+    edit("\n  - vq_ema\n", "\n")
     plan.main()
     assert not Path("reports/settings/photos-vq_ema.yaml").exists()
     assert Path("reports/settings/photos-vq.yaml").exists()
@@ -68,7 +71,7 @@ def test_changed_parameters_are_those_that_differ_from_the_committed_ones(projec
     for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "."]):
         subprocess.run(["git", *words], check=True)
     edit("gamma: 1.0  ", "gamma: -1.0 ")
-    edit("  - vq_ema\n", "")
+    edit("\n  - vq_ema\n", "\n")
     changed = plan.changed(config.read_params())
     assert changed.keys() == {"grid.variants", "quantizer.gamma"}
     assert changed["quantizer.gamma"] == -1.0

@@ -94,7 +94,7 @@ def judge(results: Results) -> list[Verdict]:
         paper = results.papers[name]
         for second, claim in enumerate(paper["claims"], 1):
             for dataset in results.plan["datasets"]:
-                rows = {row.variant: row for row in results.of(dataset)}
+                rows = {row.variant: row for row in (*results.of(dataset), *results.swept_of(dataset))}
                 published = publish(paper, claim, dataset)
                 judged, numbers = decide(claim["test"], rows), brief(claim["test"], rows)
                 found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
@@ -163,6 +163,25 @@ def within(test: Mapping[str, Any], rows: Rows) -> Judged:
     value, factor = setting(row, test["setting"]), test["factor"]
     right = [value / factor <= found <= value * factor for found in need(row, test["measure"])]
     return unanimous(right, f"{tell(row, test['measure'])}; {test['setting']} = {value:g}")
+
+
+def each_within(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if every row is within the factor of its own setting with every seed, fails if one is with none."""
+    found = swept(test, rows)
+    steps = [within({**test, "variant": row.variant}, {row.variant: row}) for row in found]
+    told = "; ".join(step.measured for step in steps)
+    verdicts = [step.verdict for step in steps]
+    if FAILS in verdicts:
+        return Judged(FAILS, told)
+    return Judged(HOLDS, told) if set(verdicts) == {HOLDS} else Judged(OPEN, told, "seeds disagree")
+
+
+def alike(test: Mapping[str, Any], rows: Rows) -> Judged:
+    """Holds if with every seed the largest row is at most the factor times the smallest, fails if with none."""
+    found = swept(test, rows)
+    seeds = zip(*(need(row, test["measure"]) for row in found), strict=True)
+    told = ", ".join(tell(row, test["measure"]) for row in found)
+    return unanimous([max(seed) <= test["factor"] * min(seed) for seed in seeds], told)
 
 
 def chain(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -261,6 +280,8 @@ KINDS: dict[str, Callable[[Mapping[str, Any], Rows], Judged]] = {
         threshold,
         equals,
         within,
+        each_within,
+        alike,
         chain,
         dominates,
         optimum,
@@ -283,6 +304,21 @@ def get(variant: str, rows: Rows) -> Row:
     if variant not in rows:
         raise Unjudgeable(f"`{variant}` is not in the grid")
     return rows[variant]
+
+
+def swept(test: Mapping[str, Any], rows: Rows) -> list[Row]:
+    """The rows of a sweep that a test names.
+
+    Raises:
+        Unjudgeable: one was not run, or with other seeds than the first.
+    """
+    missing = [name for name in test["variants"] if name not in rows]
+    if missing:
+        raise Unjudgeable(f"`{missing[0]}` was not run; `make sweeps` runs it")
+    found = [rows[name] for name in test["variants"]]
+    if any([seed["seed"] for seed in row.seeds] != [seed["seed"] for seed in found[0].seeds] for row in found):
+        raise Unjudgeable("the rows have different seeds")
+    return found
 
 
 def need(row: Row, measure: str) -> list[float]:

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pipeline.report import audit, codebooks, lattice, rates, speed, words
+from pipeline.report import audit, codebooks, lattice, rates, speed, sweeps, words
 from pipeline.report.drawing import STYLE, WIDTH, Picture, by_epoch, looks, plain, save, scale_errors
 from pipeline.report.read import Results
 from pipeline.report.tables import Group, groups
@@ -37,7 +37,7 @@ def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
             for figure, picture in (*codebooks.draw(results, dataset), *audit.draw(results, dataset)):
                 keep(figure, picture)
         keep(*lattice.draw())
-        for figure, picture in speed.draw(results):
+        for figure, picture in (*sweeps.draw(results), *speed.draw(results)):
             keep(figure, picture)
     return pictures
 

@@ -49,7 +49,8 @@ def inline_pictures(body: str, reports: Path) -> str:
 def settings(results: Results, reports: Path) -> str:
     """Every row's settings file, folded."""
     parts = ["<h2>Settings of every row</h2>"]
-    for name in results.rows:
+    swept = [f"sweeps/{row.dataset}-{row.settings['sweep']['name']}/{name}" for name, row in results.swept.items()]
+    for name in (*results.rows, *swept):
         text = html.escape((reports / "settings" / f"{name}.yaml").read_text(encoding="utf-8"))
         parts.append(f'<details id="settings-{name}"><summary>{name}</summary><pre>{text}</pre></details>')
     return "\n".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report import audit, claims, papers, speed, tables, verdicts, words
+from pipeline.report import audit, claims, papers, speed, sweeps, tables, verdicts, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results
 
@@ -21,6 +21,7 @@ def page(results: Results, pictures: Mapping[str, Picture]) -> str:
     parts += verdicts_section(results, judged)
     parts += audit.section(results, pictures)
     parts += papers.section(results, pictures)
+    parts += sweeps.section(results, pictures)
     parts += speed.section(results, pictures)
     parts += ["## Where every row comes from", tables.trail(results)]
     parts += ["## Words", glossary(), "## Figures", index(pictures), tables.targets(results)]

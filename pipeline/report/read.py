@@ -56,7 +56,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything the report speaks about."""
+    """Everything the report speaks about.
+
+    Attributes:
+        swept: the rows of sweeps that were run; apart, since they train otherwise and may be missing.
+        stale: rows of sweeps that were run with other settings than those that stand now, and what differs.
+    """
 
     plan: dict[str, Any]
     rows: dict[str, Row]
@@ -64,6 +69,8 @@ class Results:
     papers: dict[str, dict[str, Any]]
     prepared: Path
     benchmark: dict[str, Any] | None = None
+    swept: dict[str, Row] = field(default_factory=dict)
+    stale: dict[str, str] = field(default_factory=dict)
 
     def title(self, dataset: str) -> str:
         """A data set's name in a table or figure: its title up to a colon."""
@@ -72,6 +79,10 @@ class Results:
     def of(self, dataset: str) -> list[Row]:
         """The rows of a data set in the order of the plan."""
         return [row for row in self.rows.values() if row.dataset == dataset]
+
+    def swept_of(self, dataset: str) -> list[Row]:
+        """The rows of sweeps on a data set, as far as they were run."""
+        return [row for row in self.swept.values() if row.dataset == dataset]
 
 
 def read_results(root: Path) -> Results:
@@ -85,7 +96,8 @@ def read_results(root: Path) -> Results:
     about = {name: read_about(root, name) for name in plan["datasets"]}
     measured = root / "reports/benchmark.json"
     benchmark = files.read_json(measured) if measured.is_file() else None
-    return Results(plan, rows, about, read_papers(), root / PREPARED, benchmark=benchmark)
+    swept, stale = read_sweeps(root, plan)
+    return Results(plan, rows, about, read_papers(), root / PREPARED, benchmark, swept, stale)
 
 
 def read_row(root: Path, name: str) -> Row:
@@ -105,6 +117,23 @@ def read_row(root: Path, name: str) -> Row:
     seeds = [{**seed, **last_epoch(history, seed["seed"])} for seed in run["seeds"]]
     names = name, settings["dataset"], settings["variant"]
     return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run["trace"]))
+
+
+def read_sweeps(root: Path, plan: dict[str, Any]) -> tuple[dict[str, Row], dict[str, str]]:
+    """The rows of sweeps that were run, and of those that are stale what differs; the others may wait for ever."""
+    rows, stale = {}, {}
+    for sweep, about in plan.get("sweeps", {}).items():
+        for name in about["rows"]:
+            folder = f"{name.partition('-')[0]}-{sweep}"
+            if not (root / "sweeps/results" / folder / f"reports/runs/{name}.json").is_file():
+                continue
+            now = files.read_yaml(present(root / f"reports/settings/sweeps/{folder}/{name}.yaml", "dvc repro plan"))
+            row = read_row(root / "sweeps/results" / folder, name)
+            if row.settings == now:
+                rows[name] = row
+            else:
+                stale[name] = "{} was {!r} and is {!r}".format(*difference(row.settings, now))
+    return rows, stale
 
 
 def last_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
