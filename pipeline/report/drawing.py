@@ -17,9 +17,12 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from PIL import Image
 
 from pipeline.report import words
 from pipeline.report.read import Row
@@ -43,7 +46,7 @@ LINES = ["-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 WIDTH = 9.0  # inches; at 100 dots per inch the width of a page on GitHub
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 150,
+    "figure.dpi": 120,
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -81,11 +84,18 @@ class Picture:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path`.png and `path`.svg; the layout is worked out once, for it takes longer than the drawing."""
-    figure.draw_without_rendering()
+    """Write `path`.png and `path`.svg.
+
+    Straight from the canvases: `savefig` draws everything once more for each file, only to place it. The first drawing
+    works out the layout, which then stays.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    dots = round(figure.dpi)
+    picture.save(path.with_suffix(".png"), dpi=(dots, dots))
     figure.set_layout_engine("none")
-    figure.savefig(path.with_suffix(".png"), dpi="figure")
-    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    FigureCanvasSVG(figure).print_svg(path.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
 
 
@@ -128,7 +138,7 @@ def plain(axis: Axis, steps: tuple[float, ...]) -> None:
     """Plain numbers at `steps` times the powers of ten of a log axis."""
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def tick(value: float) -> str:

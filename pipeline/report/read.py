@@ -51,7 +51,8 @@ class Row:
 
     def values(self, measure: str) -> list[float]:
         """What each seed measured; seeds for which the measure means nothing are left out."""
-        return [float(seed[measure]) for seed in self.seeds if seed.get(measure) is not None]
+        found = [seed.get(measure) for seed in self.seeds]
+        return [float(one) for one in found if isinstance(one, (int, float))]
 
 
 @dataclass(frozen=True)
