@@ -79,8 +79,8 @@ def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) ->
         "variant": variant,
         "settings": settings,
         "environment": ENVIRONMENT,
-        "trace": trace(quantizer, seeds),
-        "seeds": [measures(seed, quantizer, error, codes) for seed in seeds],
+        "trace": [point for seed in seeds for point in trace(variant, quantizer, seed)],
+        "seeds": [measures(seed, quantizer, error, codes) | extras(variant, seed) for seed in seeds],
     }
     files.write_json(root / f"reports/runs/{name}.json", run)
     write_history(root / f"reports/history/{name}.csv", variant, seeds, error, constant)
@@ -97,15 +97,6 @@ ENVIRONMENT = {
     "threads": 2,
     "platform": "Linux",
 }
-
-
-def trace(quantizer: str, seeds: tuple[int, ...]) -> list[dict[str, float]]:
-    """Spacings that grow by a little less than a thousandth per step."""
-    if quantizer != "lattice":
-        return []
-    points = [(seed, step, 5 + 0.00098 * step) for seed in seeds for step in range(0, 860, 43)]
-    names = ("seed", "step", "spacing", "spacing_least", "spacing_most")
-    return [dict(zip(names, (seed, step, mean, mean - 4.9, mean + 4.7), strict=True)) for seed, step, mean in points]
 
 
 def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, Any]:
@@ -129,11 +120,43 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "codes_moving": codes * 10 if quantizer == "vq_ema" else codes - 2,
         "codes_in_initial_box": 400 if quantizer == "vq" else None,
         "spacing_off_ramp": 0.002 + 0.001 * seed if lattice else None,
+        "codes_counted": 90_000,
+        "codes_estimated": 1.004 * (codes + seed),
+        "codes_estimate_error": 1.04 / 2**7,
+        "codes_collision_bound": 2e-30 * (codes + seed) ** 2 if lattice else 0.0,
+        "seconds_counting": 0.5 * wobble,
+        "seconds_estimating": 0.25 * wobble,
         "quantizer_parameters": 64 if lattice else 512 * 64,
         "seconds_per_epoch": 12.5 * wobble,
         "seconds": 62.5 * wobble,
         "peak_memory_mb": 400 + 10 * seed,
     }
+
+
+def extras(variant: str, quantizer: str, seed: int) -> dict[str, Any]:
+    """What only some quantizers record: how the lattice's spacing went, and which codebook is selected."""
+    if quantizer == "lattice":
+        return {"trace": trace(variant, seed)}
+    if variant == "adaptive":
+        groups = ["all", *map(str, range(10))]
+        books = ("512x128", "65536x1")
+        return {"selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}}
+    return {}
+
+
+STEPS = 100  # in an epoch
+
+
+def trace(variant: str, seed: int) -> list[dict[str, float]]:
+    """The spacing at 20 steps of every epoch: a ramp, less a little where it is learned."""
+    constant = VARIANTS[variant][1]
+    found = []
+    for step in range(0, EPOCHS * STEPS + 1, STEPS // 20):
+        travelled = 0.001 * (step if constant else min(step, STEPS))
+        moved = {"lattice_frozen": 0.0, "lattice_ramp": travelled}.get(variant, 0.98 * travelled)
+        spacing = 5 + 0.01 * seed + moved
+        found.append({"step": step, "spacing": spacing, "spacing_least": spacing / 10, "spacing_most": 2 * spacing})
+    return found
 
 
 def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float, constant: bool) -> None:

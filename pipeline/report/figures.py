@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,35 +14,59 @@ from jaxtyping import UInt8
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pipeline.report import audit, codebooks, lattice, rates, speed, words
+from pipeline.report import codebooks, counting, experiments, lattice, rates, speed, words
 from pipeline.report.drawing import STYLE, WIDTH, Picture, by_epoch, looks, plain, save, scale_errors
 from pipeline.report.read import Results
 from pipeline.report.tables import Group, groups
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
-    """Draw every figure into `folder`, which is made; by name, in the order of the report."""
+    """Draw every figure into `folder`, which is made; by name, in the order of the report.
+
+    Several data sets are drawn side by side, on as many cores as there are.
+    """
     folder.mkdir(parents=True)
-    pictures: dict[str, Picture] = {}
-
-    def keep(figure: Figure, picture: Picture) -> None:
-        save(figure, folder / picture.name)
-        pictures[picture.name] = picture
-
+    datasets = results.plan["datasets"]
+    alone = [replace(results, rows={row.name: row for row in results.of(name)}) for name in datasets]
+    workers = min(cores(), len(datasets))
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            found = list(pool.map(draw_dataset, alone, datasets, [folder] * len(datasets)))
+    else:
+        found = [draw_dataset(one, name, folder) for one, name in zip(alone, datasets, strict=True)]
     with mpl.rc_context(STYLE):
-        for dataset in results.plan["datasets"]:
-            found = groups(results, dataset)
-            title = results.title(dataset)
-            for draw in (reconstructions, curves, usage):
-                keep(*draw(dataset, title, found))
-            for figure, picture in rates.draw(results, dataset):
-                keep(figure, picture)
-            for figure, picture in (*codebooks.draw(results, dataset), *audit.draw(results, dataset)):
-                keep(figure, picture)
-        keep(*lattice.draw())
-        for figure, picture in speed.draw(results):
-            keep(figure, picture)
+        found.append(keep([lattice.draw()], folder))
+        for draw in (codebooks.draw_across, counting.draw, speed.draw):
+            found.append(keep(draw(results), folder))
+    return {picture.name: picture for pictures in found for picture in pictures}
+
+
+def draw_dataset(results: Results, dataset: str, folder: Path) -> list[Picture]:
+    """The figures of one data set."""
+    found = groups(results, dataset)
+    title = results.title(dataset)
+    with mpl.rc_context(STYLE):
+        first = keep((draw(dataset, title, found) for draw in (reconstructions, curves, usage)), folder)
+        return [
+            *first,
+            *keep(rates.draw(results, dataset), folder),
+            *keep(codebooks.draw(results, dataset), folder),
+            *keep(experiments.draw(results, dataset), folder),
+        ]
+
+
+def keep(drawn: Iterable[tuple[Figure, Picture]], folder: Path) -> list[Picture]:
+    """Write the figures' files, each as soon as it is drawn."""
+    pictures = []
+    for figure, picture in drawn:
+        save(figure, folder / picture.name)
+        pictures.append(picture)
     return pictures
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Picture]:

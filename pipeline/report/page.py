@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report import audit, claims, papers, speed, tables, verdicts, words
+from pipeline.report import audit, claims, counting, papers, speed, tables, verdicts, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results
 
@@ -20,6 +20,7 @@ def page(results: Results, pictures: Mapping[str, Picture]) -> str:
         parts += dataset_section(results, dataset, pictures)
     parts += verdicts_section(results, judged)
     parts += audit.section(results, pictures)
+    parts += counting.section(results, pictures)
     parts += papers.section(results, pictures)
     parts += speed.section(results, pictures)
     parts += ["## Where every row comes from", tables.trail(results)]
@@ -97,6 +98,7 @@ FIGURES = {
     "curves": "Training curves",
     "usage": "Use of the codes",
     "codebooks": "Number of codes against their dimension",
+    "gaps": "Gradient gap and quantization loss over the epochs",
     "selection": "Which codebook is selected",
 }
 
