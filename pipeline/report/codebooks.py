@@ -115,9 +115,9 @@ def over_epochs(dataset: str, title: str, rows: Sequence[Row]) -> Iterator[tuple
     look = looks(shown)
     for panel, column in zip(axes, ("gradient_gap", "quantization_loss"), strict=True):
         for row in shown:
-            by_epoch(panel, row, column, look[row.name])
+            by_epoch(panel, row, column, look[row.name], band=False)
         panel.set(title=words.MEASURES[column].name, xlabel="epoch")
-        scale_errors(panel)
+    scale_errors(axes[1])
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     yield (
         figure,
@@ -127,7 +127,7 @@ def over_epochs(dataset: str, title: str, rows: Sequence[Row]) -> Iterator[tuple
             f"Gradient gap and quantization loss per epoch on {title} for {', '.join(map(label, shown))}.",
             """On the first validation batch after every epoch: how far the gradient that training follows, taken at the
             codes, is from that at the latents themselves, relative to the latter; and the mean squared distance
-            between the two. Mean of the seeds, band from the smallest to the largest.""",
+            between the two. Mean of the seeds.""",
         ),
     )
 
@@ -205,6 +205,7 @@ def stack(panel: Axes, places: np.ndarray, shares: np.ndarray, books: Sequence[s
         panel.bar(places, share, width, bottom=below, color=shade(int(codes)), label=f"[{codes}, {dim}]")
         below += share
     panel.grid(visible=False)
+    panel.set_ylim(0, 1.001)
 
 
 # all data sets

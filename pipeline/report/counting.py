@@ -48,9 +48,9 @@ def opening(about: Mapping[str, Any]) -> str:
     return " ".join(text.split())
 
 
-NOTE = """Mean over the seeds. "Off by" is the distance of the estimate from the exact count in HyperLogLog's own standard
-errors; "chance of a collision" an upper bound, for any data, of the probability that the exact count is too low, the
-largest of the seeds. A dash: not recorded."""
+NOTE = """Mean over the seeds. "Off by" is the distance of the estimate from the exact count in HyperLogLog's own
+standard errors; "chance of a collision" an upper bound, for any data, of the probability that the exact count is too
+low, the largest of the seeds. A dash: not recorded."""
 
 
 def lattices(results: Results) -> list[Row]:

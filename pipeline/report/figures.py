@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pipeline.report import codebooks, counting, experiments, lattice, rates, speed, words
 from pipeline.report.drawing import STYLE, WIDTH, Picture, by_epoch, looks, plain, save, scale_errors
@@ -75,22 +76,35 @@ def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[F
     originals = rows[0].pictures["originals"]
     strips = [("original", originals)]
     strips += [(words.title(row.variant), row.pictures["reconstructions"][0]) for row in rows]
+    whole = np.concatenate([strip(*fitting(images)) for _, images in strips])
     left = 2.0  # inches for the names
-    height = (WIDTH - left) / len(originals) * originals.shape[1] / originals.shape[2]
-    figure = plt.figure(figsize=(WIDTH, height * len(strips)))
-    for line, (name, images) in enumerate(strips):
-        bottom = 1 - (line + 1) / len(strips)
-        axes = figure.add_axes((left / WIDTH, bottom, 1 - left / WIDTH, 1 / len(strips)))
-        axes.imshow(strip(images), interpolation="none", cmap="gray", vmin=0, vmax=255, aspect="auto")
-        axes.axis("off")
-        figure.text(left / WIDTH - 0.01, bottom + 0.5 / len(strips), name, ha="right", va="center")
+    figure = plt.figure()
+    figure.set_size_inches(left + whole.shape[1] / figure.dpi, whole.shape[0] / figure.dpi)
+    figure.figimage(whole, xo=round(left * figure.dpi), cmap="gray", vmin=0, vmax=255, origin="upper")
+    for place, (name, _) in enumerate(strips):
+        figure.text(
+            (left - 0.1) / figure.get_figwidth(), 1 - (place + 0.5) / len(strips), name, ha="right", va="center"
+        )
     return figure, Picture(
         f"{dataset}-reconstructions",
         f"{title}: reconstructions",
         f"{len(originals)} test images of {title} in the first line; below, as reconstructed by {names_of(found)}.",
         """Test images and what each model makes of them (first seed); the same images for all, pixels enlarged as they
-        are.""",
+        are; pictures that are too large to stand side by side are reduced.""",
     )
+
+
+STRIP, WIDEST = 840, 1400  # dots of a line of pictures: enlarged up to the one, reduced to the other
+
+
+def fitting(images: UInt8[np.ndarray, "n h w c"]) -> tuple[np.ndarray, int, int]:
+    """The images, the gap between them, and how many times to enlarge their pixels so that a line fits the page."""
+    wide = len(images) * (images.shape[2] + 1)
+    if wide <= WIDEST:
+        return images, 1, max(1, STRIP // wide)
+    factor = -(-wide // WIDEST)
+    small = [np.asarray(Image.fromarray(one.squeeze()).reduce(factor)) for one in images]
+    return np.stack(small).reshape(len(images), *small[0].shape[:2], images.shape[-1]), 1, 1
 
 
 def strip(images: UInt8[np.ndarray, "n h w c"], gap: int = 1, times: int = 4) -> np.ndarray:

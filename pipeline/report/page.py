@@ -34,8 +34,11 @@ def prose(text: str) -> str:
 
 
 GLANCE = """Each verdict is computed from this run; [verdicts in full](#verdicts) shows the numbers and the rules.
-"Not judged" has its reason there: a row that was not run, or seeds that do not decide. Claims marked "ours" are not the
-papers': they put the same question at equal rate, at a constant learning rate, or against a control."""
+**Open** means that the seeds do not decide: in so many of them the claim is true, but the 95 % interval of their mean
+reaches to the other side. With n = 2 that interval is 12.7 standard errors to either side, with n = 3 it is 4.3: more
+`grid.seeds` decide more. **Not run** names a row that is not in the grid. Numbers are mean ± standard deviation over n
+seeds, of the claim's model against the other. Claims marked "ours" are not the papers': they put the same question at
+equal rate, at a constant learning rate, on one epoch, or against a control."""
 
 HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
 made the row. The last column of the first table names the command that makes the row again:

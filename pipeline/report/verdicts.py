@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipeline.report import claims, summary, words
+from pipeline.report import balance, claims, codebooks, summary, words
 from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 from pipeline.report.tables import link, table
 
 MARKS = {HOLDS: "holds", FAILS: "**does not hold**", OPEN: "not judged"}
+LACKS = {"seeds": "open", "rows": "not run"}
 
 
 def findings(results: Results, verdicts: Sequence[Verdict]) -> str:
@@ -29,19 +30,12 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     parts = [f"**[{results.title(dataset)}](#{dataset}).**"]
     if told:
         parts.append(f"Error (MSE on test): {'; '.join(told)}.")
+    parts += codebooks_in_short(results, dataset)
     here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
-    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS, OPEN)}
-    parts.append(
-        f"Of {len(here)} claims of the papers, {count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here, "
-        f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not, and {count[OPEN]} cannot be judged."
-    )
+    parts.append(count_in_short(here, max(len(row.seeds) for row in rows.values())))
     failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
     if failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
-    if any(len(row.seeds) == 1 for row in rows.values()):
-        parts.append("Some rows have one seed (n = 1): their spread is not known, and what needs it is not judged.")
-    elif any(len(row.seeds) == 2 for row in rows.values()):
-        parts.append("Some rows have two seeds, whose 95 % interval is 12.7 standard errors to either side.")
     checked = list(meetings(results, dataset))
     if checked:
         parts.append(meeting_in_short(checked))
@@ -49,6 +43,40 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     if audited:
         parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
+
+
+def codebooks_in_short(results: Results, dataset: str) -> list[str]:
+    """The best fixed codebook of one capacity, and the adaptive quantizer beside it."""
+    fixed, adaptive = codebooks.family(results, dataset)
+    best = balance.best_fixed(fixed) if len(fixed) > 1 else None
+    if best is None:
+        return []
+    beside = f"; {short(adaptive)}" if adaptive else ""
+    return [f"Of {len(fixed)} codebooks [N, D] of one capacity, the lowest mean error: {short(best)}{beside}."]
+
+
+def count_in_short(here: Sequence[Verdict], seeds: int) -> str:
+    """How many claims hold, do not, and have no verdict for which reason."""
+    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS)}
+    lacks = {name: [one for one in here if one.judged.verdict == OPEN and one.judged.lacks == name] for name in REASONS}
+    parts = [f"{count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here"]
+    parts.append(f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not")
+    for name, found in lacks.items():
+        if found:
+            one = len(found) == 1
+            parts.append(
+                f"{len(found)} {REASONS[name][0 if one else 1]}".format(
+                    seeds="1 seed" if seeds == 1 else f"{seeds} seeds"
+                )
+            )
+    return f"Of {len(here)} claims of the papers, {', '.join(parts[:-1])} and {parts[-1]}."
+
+
+REASONS = {
+    "seeds": ("is open, since {seeds} do not decide it", "are open, since {seeds} do not decide them"),
+    "": ("cannot be judged from what was measured", "cannot be judged from what was measured"),
+    "rows": ("needs rows that were not run", "need rows that were not run"),
+}
 
 
 def meeting_in_short(checked: Sequence[Meeting]) -> str:
@@ -96,15 +124,33 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
         claim = found[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
         lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *map(mark, found)])
-    heads = ["", "claim", "where", *(f"{results.title(name)} ({seeds(results, name)})" for name in datasets)]
+    heads = [
+        "",
+        "claim",
+        "where in the paper",
+        *(f"{results.title(name)} ({seeds(results, name)})" for name in datasets),
+    ]
     return table(heads, lines, left=len(heads))
 
 
 def mark(verdict: Verdict) -> str:
     """A verdict with its numbers, or with the reason why there is none, and the published numbers."""
-    told = MARKS[verdict.judged.verdict] + (f" ({verdict.judged.why})" if verdict.judged.why else "")
+    told = word(verdict) + (f" ({why(verdict)})" if verdict.judged.why else "")
     published = f" (published: {verdict.published})" if verdict.published != NONE else ""
     return told + (f": {verdict.brief}" if verdict.brief else "") + published
+
+
+def word(verdict: Verdict) -> str:
+    """holds, does not hold, or what is lacking."""
+    found = verdict.judged
+    return LACKS.get(found.lacks, MARKS[OPEN]) if found.verdict == OPEN else MARKS[found.verdict]
+
+
+def why(verdict: Verdict) -> str:
+    """The reason in the fewest words; the text below the table explains them."""
+    if verdict.judged.lacks == "rows":
+        return verdict.judged.why.removesuffix(" is not in the grid")
+    return verdict.judged.why.removesuffix(claims.UNDECIDED)
 
 
 def seeds(results: Results, dataset: str) -> str:
@@ -121,7 +167,7 @@ def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
         alike = len(found) > 1 and len(reasons) == 1 and found[0].judged.verdict == OPEN
         for verdict in found[:1] if alike else found:
             where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
-            told = MARKS[verdict.judged.verdict] + (f": {verdict.judged.why}" if verdict.judged.why else "")
+            told = word(verdict) + (f": {verdict.judged.why}" if verdict.judged.why else "")
             lines.append(
                 [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, told],
             )
