@@ -60,15 +60,17 @@ def write_about(root: Path, dataset: str) -> None:
 
 
 def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
-    quantizer, constant, error, codes = VARIANTS.get(variant, ("vq_ema", True, 0.01, 100))
+    other = variant.partition("_")[0] if variant.startswith(("kd_", "adaptive")) else "vq_ema"
+    quantizer, constant, error, codes = VARIANTS.get(variant, (other, True, 0.01, 100))
     name = f"{dataset}-{variant}"
     shape = variant.removeprefix("kd_").split("x") if variant.startswith("kd_") else ("512", "64")
+    kind = {"learning": variant.removeprefix("lattice_")} if variant in ("lattice_frozen", "lattice_ramp") else {}
     settings: dict[str, Any] = {
         "dataset": dataset,
         "variant": variant,
         "seeds": list(seeds),
         "model": {"dim": 64, "hidden": [64]},
-        "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])},
+        "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])} | kind,
         "train": {"epochs": EPOCHS, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
         "code": {"pipeline/train.py": "00ff"},
     }
@@ -140,7 +142,9 @@ def extras(variant: str, quantizer: str, seed: int) -> dict[str, Any]:
     if variant == "adaptive":
         groups = ["all", *map(str, range(10))]
         books = ("512x128", "65536x1")
-        return {"selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}}
+        return {
+            "selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}
+        }
     return {}
 
 
@@ -150,7 +154,7 @@ STEPS = 100  # in an epoch
 def trace(variant: str, seed: int) -> list[dict[str, float]]:
     """The spacing at 20 steps of every epoch: a ramp, less a little where it is learned."""
     constant = VARIANTS[variant][1]
-    found = []
+    found: list[dict[str, float]] = []
     for step in range(0, EPOCHS * STEPS + 1, STEPS // 20):
         travelled = 0.001 * (step if constant else min(step, STEPS))
         moved = {"lattice_frozen": 0.0, "lattice_ramp": travelled}.get(variant, 0.98 * travelled)

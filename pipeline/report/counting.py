@@ -64,7 +64,7 @@ def table_of_counts(results: Results) -> str:
     for row in lattices(results):
         exact, estimated = summary.of(row, "codes_in_use"), summary.of(row, "codes_estimated")
         error, bounds = row.values("codes_estimate_error"), row.values("codes_collision_bound")
-        spread = f" ± {100 * error[0]:.2g} %" if error else ""
+        spread = f" ({100 * error[0]:.2g} %)" if error else ""
         lines.append(
             [
                 results.title(row.dataset),
@@ -86,7 +86,7 @@ HEADS = [
     "model",
     "latents counted",
     "distinct, exactly",
-    "distinct, HyperLogLog",
+    "HyperLogLog (standard error)",
     "off by",
     "chance of a collision",
     "exact, s",

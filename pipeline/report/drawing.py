@@ -143,7 +143,9 @@ def plain(axis: Axis, steps: tuple[float, ...]) -> None:
 
 
 def tick(value: float) -> str:
-    """A number without an exponent."""
+    """A number without an exponent, millions as M."""
+    if value >= 1e6:
+        return f"{value / 1e6:,.10g}M"
     return f"{value:,.10g}" if value >= 1 else np.format_float_positional(value, precision=10, trim="-")
 
 

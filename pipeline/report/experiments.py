@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,18 @@ def spacing(rows: Rows) -> Figure | None:
     look = looks(shown)
     for row in shown:
         if row.name in kept:
-            steps_of(axes[0], kept[row.name], "spacing", look[row.name], words.title(row.variant))
-            steps_of(axes[1], kept[row.name], "off_ramp", look[row.name], words.title(row.variant))
+            frozen = row.settings["quantizer"].get("learning") == "frozen"
+            for panel, column in zip(axes, ("spacing",) if frozen else ("spacing", "off_ramp"), strict=False):
+                mean = kept[row.name].groupby("step")[column].mean()
+                panel.plot(mean.index, mean, label=words.title(row.variant), **{**look[row.name], "marker": ""})
         elif not kept:
-            by_epoch(axes[0], row, "spacing_mean", look[row.name])
+            by_epoch(axes[0], row, "spacing_mean", look[row.name], band=False)
         by_epoch(axes[-1], row, "val_mse", look[row.name])
     if kept:
         longest = max(kept.values(), key=lambda found: float(found["ramp"].max()))
         ramp = longest.groupby("step")["ramp"].mean()
         axes[0].plot(ramp.index, ramp, color="black", linestyle=(0, (1, 2)), label="start + learning rate × steps")
-        axes[1].set(title="learned minus ramp", xlabel="step")
+        axes[1].set(title="spacing minus ramp", xlabel="step")
     axes[0].set(title="mean absolute spacing", xlabel="step" if kept else "epoch")
     axes[-1].set(title="validation MSE", xlabel="epoch")
     scale_errors(axes[-1])
@@ -102,14 +104,6 @@ def trace(row: Row) -> pd.DataFrame | None:
         found["off_ramp"] = found["spacing"] - found["ramp"]
         parts.append(found.assign(seed=seed["seed"]))
     return pd.concat(parts, ignore_index=True)
-
-
-def steps_of(axes: Axes, found: pd.DataFrame, column: str, look: Mapping[str, Any], label: str) -> None:
-    """A column of a trace against the step: the mean of the seeds, and a band from the smallest to the largest."""
-    steps = found.groupby("step")[column]
-    mean = steps.mean()
-    axes.plot(mean.index, mean, label=label, **{**look, "marker": ""})
-    axes.fill_between(mean.index, steps.min(), steps.max(), color=look["color"], alpha=0.15, linewidth=0)
 
 
 def breaks(rows: Rows) -> Figure | None:
@@ -209,16 +203,16 @@ def splits(rows: Rows) -> Figure | None:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 1.2 + 0.26 * len(shown)), sharey=True, layout="constrained")
     kinds = (
-        ("MSE", ("val_mse", "validation"), ("test_mse", "test")),
-        ("distinct codes", ("codes_in_use", "training and validation"), ("codes_in_use_test", "test")),
+        ("MSE (filled: validation)", "val_mse", "test_mse"),
+        ("distinct codes (filled: training, validation)", "codes_in_use", "codes_in_use_test"),
     )
-    for panel, (name, *two) in zip(axes, kinds, strict=True):
+    for panel, (title, *two) in zip(axes, kinds, strict=True):
         for place, row in enumerate(reversed(shown)):
-            means = [float(np.mean(row.values(measure))) for measure, _ in two]
+            means = [float(np.mean(row.values(measure))) for measure in two]
             panel.plot(means, [place, place], color=colour(row), linewidth=1)
             for mean, face in zip(means, (colour(row), "white"), strict=True):
                 panel.plot(mean, place, marker="o", color=colour(row), markerfacecolor=face, linestyle="")
-        panel.set(xscale="log", title=f"{name}: filled {two[0][1]}, hollow {two[1][1]}")
+        panel.set(xscale="log", title=title)
         low, high = panel.dataLim.intervalx
         plain(panel.xaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
     names(axes[0], shown)
@@ -252,8 +246,9 @@ def switches(rows: Rows) -> Figure | None:
 
 
 def time(rows: Rows) -> Figure | None:
-    """Seconds of the first epoch."""
-    shown = [row for row in of_the_paper(rows) if row.values("seconds_first_epoch")]
+    """Seconds of the first epoch, of the paper's own models."""
+    names_ = (*PUBLISHED, "lattice_dense", "lattice_wide")
+    shown = [rows[name] for name in names_ if name in rows and rows[name].values("seconds_first_epoch")]
     if not shown:
         return None
     figure, axes = bars(shown)
@@ -282,7 +277,7 @@ def bits(rows: Rows) -> Figure | None:
     for place, (_, size, shade) in enumerate(reversed(lines)):
         axes.barh(place, size, color=shade)
     axes.set_yticks(range(len(lines)), [name for name, _, _ in reversed(lines)])
-    axes.set(xscale="log", xlabel="bits per image")
+    axes.set(xscale="log", xlabel="bits per image", xlim=(1, None))
     plain(axes.xaxis, (1.0,))
     return figure
 
@@ -325,8 +320,8 @@ FIGURES: dict[str, tuple[Make, str, str, str]] = {
         "lattices.",
         """The mean absolute spacing while training: learned, moved by the size loss alone (ramp), frozen, and at a
         constant learning rate; dotted, the pure ramp, its start plus the learning rate at every step. Where learned and
-        ramp lie on one another, learning adds nothing to the ramp. Right, the validation errors. Mean of the seeds,
-        band from the smallest to the largest.""",
+        ramp lie on one another, learning adds nothing to the ramp. Right, the validation errors with a band from the
+        smallest to the largest seed; else the mean of the seeds.""",
     ),
     "counts": (
         counts,
@@ -354,7 +349,8 @@ FIGURES: dict[str, tuple[Make, str, str, str]] = {
         splits,
         "which split is measured",
         "error on validation and on test, and distinct codes over training and validation images and on test.",
-        """The same frozen models on different splits; mean of the seeds. The paper does not say on which split it took
+        """The same frozen models on different splits: hollow on test, filled on validation and, for the codes, on
+        training and validation together; mean of the seeds. The paper does not say on which split it took
         its error, and counts codes over other images than those of the error. No image is flipped here.""",
     ),
     "time": (

@@ -58,22 +58,18 @@ def codebooks_in_short(results: Results, dataset: str) -> list[str]:
 def count_in_short(here: Sequence[Verdict], seeds: int) -> str:
     """How many claims hold, do not, and have no verdict for which reason."""
     count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS)}
-    lacks = {name: [one for one in here if one.judged.verdict == OPEN and one.judged.lacks == name] for name in REASONS}
     parts = [f"{count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here"]
     parts.append(f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not")
-    for name, found in lacks.items():
-        if found:
-            one = len(found) == 1
-            parts.append(
-                f"{len(found)} {REASONS[name][0 if one else 1]}".format(
-                    seeds="1 seed" if seeds == 1 else f"{seeds} seeds"
-                )
-            )
+    deciding = "1 seed does" if seeds == 1 else f"{seeds} seeds do"
+    for name, (single, several) in REASONS.items():
+        open_ = sum(one.judged.verdict == OPEN and one.judged.lacks == name for one in here)
+        if open_:
+            parts.append(f"{open_} {(single if open_ == 1 else several).format(seeds=deciding)}")
     return f"Of {len(here)} claims of the papers, {', '.join(parts[:-1])} and {parts[-1]}."
 
 
-REASONS = {
-    "seeds": ("is open, since {seeds} do not decide it", "are open, since {seeds} do not decide them"),
+REASONS = {  # what a verdict lacks → for one claim, for several
+    "seeds": ("is open, since {seeds} not decide it", "are open, since {seeds} not decide them"),
     "": ("cannot be judged from what was measured", "cannot be judged from what was measured"),
     "rows": ("needs rows that were not run", "need rows that were not run"),
 }
