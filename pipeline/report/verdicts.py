@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from pipeline.report.summary import NONE
 from pipeline.report.tables import link, table
 
 MARKS = {HOLDS: "holds", FAILS: "**does not hold**", OPEN: "not judged"}
+MANY = 3  # data sets, from which on the first screen leaves numbers to the verdicts in full
 LACKS = {"seeds": "open", "rows": "not run"}
 
 
@@ -33,14 +35,19 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     parts += codebooks_in_short(results, dataset)
     here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
     parts.append(count_in_short(here, max(len(row.seeds) for row in rows.values())))
-    failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
-    if failed:
+    many = len(results.plan["datasets"]) >= MANY
+    failed = [
+        one.number if many else f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS
+    ]
+    if failed and many:
+        parts.append(f"Not found here: {', '.join(failed)}.")
+    elif failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
     checked = list(meetings(results, dataset))
     if checked:
         parts.append(meeting_in_short(checked))
     audited = audit_in_short(rows)
-    if audited:
+    if audited and not many:
         parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
 
@@ -119,7 +126,14 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
     for number, found in by_number.items():
         claim = found[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
-        lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *map(mark, found)])
+        lines.append(
+            [
+                f"[{number}](#verdicts)",
+                claim["claim"],
+                claim["source"] + ours,
+                *map(brief_mark if len(datasets) >= MANY else mark, found),
+            ]
+        )
     heads = [
         "",
         "claim",
@@ -136,6 +150,14 @@ def mark(verdict: Verdict) -> str:
     return told + (f": {verdict.brief}" if verdict.brief else "") + published
 
 
+def brief_mark(verdict: Verdict) -> str:
+    """A verdict alone, or how many seeds agree."""
+    if verdict.judged.lacks != "seeds":
+        return word(verdict)
+    agree = re.match(r"\d+ of \d+", verdict.judged.why)
+    return f"{word(verdict)}, {agree.group()}" if agree else word(verdict)
+
+
 def word(verdict: Verdict) -> str:
     """holds, does not hold, or what is lacking."""
     found = verdict.judged
@@ -146,7 +168,7 @@ def why(verdict: Verdict) -> str:
     """The reason in the fewest words; the text below the table explains them."""
     if verdict.judged.lacks == "rows":
         return verdict.judged.why.removesuffix(" is not in the grid")
-    return verdict.judged.why.removesuffix(claims.UNDECIDED)
+    return verdict.judged.why.removesuffix(claims.UNDECIDED).partition(": ")[0]
 
 
 def seeds(results: Results, dataset: str) -> str:

@@ -31,6 +31,7 @@ VARIANTS = {
         "VQ-VAE (EMA), corrected", "constant learning rate, counts begun at 1, smoothed counts not stored back"
     ),
     "lattice_corrected": Variant("LL-VQ-VAE, corrected", "constant learning rate"),
+    "lattice_long": Variant("LL-VQ-VAE, long", "constant learning rate, more epochs: when the spacing grows too far"),
     "adaptive": Variant("adaptive", "several codebooks; attention picks one for each image"),
     "fsq": Variant("FSQ", "each dimension rounded to a few fixed levels"),
     "lfq": Variant("LFQ", "each dimension reduced to its sign"),
@@ -77,7 +78,11 @@ def meaning(variant: str) -> str:
     if variant.startswith("kd_"):
         codes, dim = variant.removeprefix("kd_").split("x")
         return f"{codes} codes of {dim} numbers, moving averages"
-    return VARIANTS[variant].meaning if variant in VARIANTS else "named in params.yaml only"
+    return (
+        VARIANTS[variant].meaning
+        if variant in VARIANTS
+        else "named in params.yaml only; its settings file says what it is"
+    )
 
 
 GLOSSARY = {
