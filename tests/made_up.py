@@ -71,7 +71,7 @@ def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) ->
         "seeds": list(seeds),
         "model": {"dim": 64, "hidden": [64]},
         "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])} | kind,
-        "train": {"epochs": EPOCHS, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
+        "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
         "code": {"pipeline/train.py": "00ff"},
     }
     files.write_yaml(root / f"reports/settings/{name}.yaml", settings)
@@ -123,11 +123,8 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "codes_in_initial_box": 400 if quantizer == "vq" else None,
         "spacing_off_ramp": 0.002 + 0.001 * seed if lattice else None,
         "codes_counted": 90_000,
-        "codes_estimated": 1.004 * (codes + seed),
-        "codes_estimate_error": 1.04 / 2**7,
-        "codes_collision_bound": 2e-30 * (codes + seed) ** 2 if lattice else 0.0,
-        "seconds_counting": 0.5 * wobble,
-        "seconds_estimating": 0.25 * wobble,
+        "counting_seconds": 0.5 * wobble,
+        **(counted(codes + seed) if lattice else {}),
         "quantizer_parameters": 64 if lattice else 512 * 64,
         "seconds_per_epoch": 12.5 * wobble,
         "seconds": 62.5 * wobble,
@@ -135,31 +132,35 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
     }
 
 
-def extras(variant: str, quantizer: str, seed: int) -> dict[str, Any]:
-    """What only some quantizers record: how the lattice's spacing went, and which codebook is selected."""
-    if quantizer == "lattice":
-        return {"trace": trace(variant, seed)}
-    if variant == "adaptive":
-        groups = ["all", *map(str, range(10))]
-        books = ("512x128", "65536x1")
-        return {
-            "selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}
-        }
-    return {}
+def counted(codes: int) -> dict[str, float]:
+    """What only vectors record of their counting."""
+    estimate = {"codes_estimated": 1.004 * codes, "codes_estimate_error": 1.04 / 2**7}
+    return {**estimate, "codes_collision_bound": 2e-30 * codes**2}
 
 
-STEPS = 100  # in an epoch
+def extras(variant: str, seed: int) -> dict[str, Any]:
+    """What only some quantizers record: which codebook is selected."""
+    if variant != "adaptive":
+        return {}
+    groups = ["all", *map(str, range(10))]
+    books = ("512x128", "65536x1")
+    return {"selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}}
 
 
-def trace(variant: str, seed: int) -> list[dict[str, float]]:
-    """The spacing at 20 steps of every epoch: a ramp, less a little where it is learned."""
-    constant = VARIANTS[variant][1]
+STEPS = 125  # in an epoch: 8,000 images in batches of 64
+
+
+def trace(variant: str, quantizer: str, seed: int) -> list[dict[str, float]]:
+    """The spacing at 25 steps of every epoch: a ramp, less a little where it is learned."""
+    if quantizer != "lattice":
+        return []
+    constant = variant in VARIANTS and VARIANTS[variant][1]
     found: list[dict[str, float]] = []
-    for step in range(0, EPOCHS * STEPS + 1, STEPS // 20):
+    for step in range(0, EPOCHS * STEPS + 1, STEPS // 25):
         travelled = 0.001 * (step if constant else min(step, STEPS))
-        moved = {"lattice_frozen": 0.0, "lattice_ramp": travelled}.get(variant, 0.98 * travelled)
-        spacing = 5 + 0.01 * seed + moved
-        found.append({"step": step, "spacing": spacing, "spacing_least": spacing / 10, "spacing_most": 2 * spacing})
+        spacing = 5 + 0.01 * seed + {"lattice_frozen": 0.0, "lattice_ramp": 1.0}.get(variant, 0.98) * travelled
+        point = {"spacing": spacing, "spacing_least": spacing / 10, "spacing_most": 2 * spacing}
+        found.append({"seed": seed, "step": step, **point})
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -136,30 +137,36 @@ def test_every_point_of_the_audit_names_a_finding_and_a_figure_that_exist() -> N
     assert set(experiments.FIGURES) <= {one.get("figure") for one in points}
 
 
-TRACE = [{"step": step, "spacing": spacing} for step, spacing in ((0, 2.0), (5, 2.4), (10, 3.0), (15, 3.0), (20, 3.0))]
+SPACINGS = ((0, 2.0), (5, 2.4), (10, 3.0), (15, 3.0), (20, 3.0))
+
+
+def traced(one: read.Row) -> read.Row:
+    """With a trace of two epochs of ten steps, which are 160 images in batches of 16."""
+    points = [{"seed": seed, "step": step, "spacing": spacing} for seed in (0, 1) for step, spacing in SPACINGS]
+    one.settings["train"]["batch_size"] = 16
+    return experiments.with_ramp(dataclasses.replace(one, trace=pd.DataFrame(points)), images=160)
 
 
 def test_a_trace_stands_against_the_pure_ramp_by_hand() -> None:
-    """Two epochs of ten steps at a rate of 0.1 and of 0: the ramp is 2 + 0.1·steps up to 10, then level."""
-    one = row("lattice", [0.4, 0.2], quantizer=LATTICE, trace=TRACE)
+    """At a rate of 0.1 and then of 0: the ramp is 2 + 0.1·steps up to 10 steps, then level."""
+    one = row("lattice", [0.4, 0.2], quantizer=LATTICE)
     one.history.loc[one.history["epoch"] == 2, "lr"] = 0.0
-    found = experiments.trace(one)
-    assert found is not None
-    first = found[found["seed"] == 0]
+    first = traced(one).trace.query("seed == 0")
     assert first["ramp"].tolist() == pytest.approx([2.0, 2.5, 3.0, 3.0, 3.0])
     assert first["off_ramp"].tolist() == pytest.approx([0.0, -0.1, 0.0, 0.0, 0.0])
-    down = row("lattice_dense", [0.4, 0.2], quantizer={**LATTICE, "gamma": -1.0}, trace=TRACE)
-    assert experiments.trace(down)["ramp"].iloc[1] == pytest.approx(1.5)  # type: ignore[index]
-    assert experiments.trace(row("lattice", [0.4], quantizer=LATTICE)) is None
+    down = traced(row("lattice_dense", [0.4, 0.2], quantizer={**LATTICE, "gamma": -1.0}))
+    assert down.trace["ramp"].iloc[1] == pytest.approx(1.5)
+    assert "ramp" not in experiments.with_ramp(row("vq", [0.4], quantizer={"name": "vq"}), images=160).trace
 
 
 def test_the_trace_is_drawn_in_steps_and_without_it_per_epoch() -> None:
+    plain = row("lattice", [0.4, 0.2], quantizer=LATTICE)
     with mpl.rc_context({**STYLE, "figure.dpi": 50}):
-        for more, panels in (({"trace": TRACE}, 3), ({}, 2)):
-            figure = experiments.spacing(rows(row("lattice", [0.4, 0.2], quantizer=LATTICE, **more)))
+        for one, panels, along in ((traced(plain), 3, "step"), (plain, 2, "epoch")):
+            figure = experiments.spacing(rows(one))
             assert figure is not None
             assert len(figure.axes) == panels
-            assert figure.axes[0].get_xlabel() == ("step" if more else "epoch")
+            assert figure.axes[0].get_xlabel() == along
             assert pixels(figure).std() > 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fon
 
 def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     """The figures whose rows were run, in the order of the audit's points."""
-    rows = {row.variant: row for row in results.of(dataset)}
+    images = int(results.about[dataset]["counts"]["train"])
+    rows = {row.variant: with_ramp(row, images) for row in results.of(dataset)}
     title = results.title(dataset)
     for name, (make, heading, alt, caption) in FIGURES.items():
         figure = make(rows)
@@ -57,8 +59,7 @@ def spacing(rows: Rows) -> Figure | None:
     shown = [rows[name] for name in names if name in rows and "spacing_mean" in rows[name].history]
     if not shown:
         return None
-    traced = {row.name: trace(row) for row in shown}
-    kept = {name: found for name, found in traced.items() if found is not None}
+    kept = {row.name: row.trace for row in shown if "ramp" in row.trace}
     figure, axes = plt.subplots(1, 3 if kept else 2, figsize=(WIDTH, 3.6), layout="constrained")
     look = looks(shown)
     for row in shown:
@@ -83,27 +84,27 @@ def spacing(rows: Rows) -> Figure | None:
     return figure
 
 
-def trace(row: Row) -> pd.DataFrame | None:
-    """The spacing while training, where it was recorded: seed, step, spacing, and what a pure ramp gives.
+def with_ramp(row: Row, images: int) -> Row:
+    """The row with two more columns in its trace: the mean spacing of a pure `ramp`, and how far it is `off_ramp`.
 
-    The ramp begins at the first recorded spacing and grows, for γ < 0 shrinks, by the learning rate at every step. A
-    row trained with a ramp, or frozen, is set against the same ramp.
+    The ramp begins at the first recorded spacing and grows, for γ < 0 shrinks, by the learning rate at every step.
+
+    Args:
+        images: in the training split.
     """
+    if "spacing" not in row.trace:
+        return row
+    options = row.settings["train"]
+    steps = -(-min(images, options.get("max_images") or images) // options["batch_size"])
+    direction = -1.0 if float(row.settings["quantizer"].get("gamma", 1.0)) < 0 else 1.0
     parts = []
-    for seed in row.seeds:
-        found = pd.DataFrame(seed.get("trace") or [])
-        if len(found) < 2:
-            return None
-        lines = row.history[row.history["seed"] == seed["seed"]].sort_values("epoch")
-        per_epoch = found["step"].max() / len(lines)
-        ends = per_epoch * np.arange(len(lines) + 1)
-        travelled = np.concatenate([[0.0], np.cumsum(lines["lr"].to_numpy() * per_epoch)])
-        moved = np.interp(found["step"], ends, travelled)
-        direction = -1.0 if float(row.settings["quantizer"].get("gamma", 1.0)) < 0 else 1.0
-        found["ramp"] = found["spacing"].iloc[0] + direction * (moved - moved[0])
-        found["off_ramp"] = found["spacing"] - found["ramp"]
-        parts.append(found.assign(seed=seed["seed"]))
-    return pd.concat(parts, ignore_index=True)
+    for seed, found in row.trace.groupby("seed"):
+        rates = row.history[row.history["seed"] == seed].sort_values("epoch")["lr"].to_numpy()
+        travelled = np.concatenate([[0.0], np.cumsum(rates * steps)])
+        moved = np.interp(found["step"], steps * np.arange(len(travelled)), travelled)
+        ramp = found["spacing"].iloc[0] + direction * (moved - moved[0])
+        parts.append(found.assign(ramp=ramp, off_ramp=found["spacing"] - ramp))
+    return replace(row, trace=pd.concat(parts, ignore_index=True))
 
 
 def breaks(rows: Rows) -> Figure | None:

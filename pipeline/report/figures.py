@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -46,6 +47,7 @@ def draw_dataset(results: Results, dataset: str, folder: Path) -> list[Picture]:
     """The figures of one data set."""
     found = groups(results, dataset)
     title = results.title(dataset)
+    gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
     with mpl.rc_context(STYLE):
         first = keep((draw(dataset, title, found) for draw in (reconstructions, curves, usage)), folder)
         return [
