@@ -108,7 +108,7 @@ def read_row(root: Path, name: str) -> Row:
         {**seed, **last_epoch(history, seed["seed"]), **first_epoch(history, seed["seed"])} for seed in run["seeds"]
     ]
     names = name, settings["dataset"], settings["variant"]
-    return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run["trace"]))
+    return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run.get("trace", [])))
 
 
 def last_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
