@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,17 +25,20 @@ from pipeline.report.tables import Group, groups
 def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
     """Draw every figure into `folder`, which is made; by name, in the order of the report.
 
-    Several data sets are drawn side by side, on as many cores as there are.
+    Where there are many rows, data sets and parts of their figures are drawn side by side, on as many cores as there
+    are.
     """
     folder.mkdir(parents=True)
-    datasets = results.plan["datasets"]
-    alone = [replace(results, rows={row.name: row for row in results.of(name)}) for name in datasets]
-    workers = min(cores(), len(datasets))
+    tasks = []
+    for name in results.plan["datasets"]:
+        alone = replace(results, rows={row.name: row for row in results.of(name)})
+        tasks += [(alone, name, part, folder) for part in PARTS]
+    workers = min(cores(), len(tasks)) if len(results.rows) >= MANY else 1
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            found = list(pool.map(draw_dataset, alone, datasets, [folder] * len(datasets)))
+            found = list(pool.map(draw_part, *zip(*tasks, strict=True)))
     else:
-        found = [draw_dataset(one, name, folder) for one, name in zip(alone, datasets, strict=True)]
+        found = [draw_part(*task) for task in tasks]
     with mpl.rc_context(STYLE):
         found.append(keep([lattice.draw()], folder))
         for draw in (codebooks.draw_across, counting.draw, speed.draw):
@@ -43,19 +46,27 @@ def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
     return {picture.name: picture for pictures in found for picture in pictures}
 
 
-def draw_dataset(results: Results, dataset: str, folder: Path) -> list[Picture]:
-    """The figures of one data set."""
-    found = groups(results, dataset)
-    title = results.title(dataset)
+MANY = 10  # rows from which more processes than one are worth their start
+
+
+def draw_part(results: Results, dataset: str, part: str, folder: Path) -> list[Picture]:
+    """Some of the figures of one data set."""
     gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
     with mpl.rc_context(STYLE):
-        first = keep((draw(dataset, title, found) for draw in (reconstructions, curves, usage)), folder)
-        return [
-            *first,
-            *keep(rates.draw(results, dataset), folder),
-            *keep(codebooks.draw(results, dataset), folder),
-            *keep(experiments.draw(results, dataset), folder),
-        ]
+        return keep((drawn for draw in PARTS[part] for drawn in draw(results, dataset)), folder)
+
+
+def of_all_rows(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+    """Reconstructions, training curves and use of the codes, which show every row in groups."""
+    found = groups(results, dataset)
+    for draw in (reconstructions, curves, usage):
+        yield draw(dataset, results.title(dataset), found)
+
+
+PARTS: dict[str, tuple[Callable[[Results, str], Iterator[tuple[Figure, Picture]]], ...]] = {
+    "rows": (of_all_rows,),
+    "others": (rates.draw, codebooks.draw, experiments.draw),
+}
 
 
 def keep(drawn: Iterable[tuple[Figure, Picture]], folder: Path) -> list[Picture]:

@@ -33,9 +33,9 @@ def to_html(text: str, results: Results, reports: Path) -> str:
     body = markdown.markdown(text, extensions=["tables", "toc", "sane_lists"])
     body = body.replace(" ± ", "&nbsp;±&nbsp;")  # a number is not torn apart at the end of a line
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    body = inline_pictures(body, reports)
     body = re.sub(r'href="settings/([^"]+)\.yaml"', r'href="#settings-\1"', body)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body)
+    body = inline_pictures(body, reports)  # at the end: what follows would search through all of them
     head = f"<title>{title.group(1) if title else 'Report'}</title><style>{STYLE}</style>"
     start = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     return f"{start}{head}</head><body>\n{body}\n{settings(results, reports)}\n</body></html>\n"
