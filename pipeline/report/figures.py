@@ -33,6 +33,7 @@ def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
     for name in results.plan["datasets"]:
         alone = replace(results, rows={row.name: row for row in results.of(name)})
         tasks += [(alone, name, part, folder) for part in PARTS]
+    gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
     workers = min(cores(), len(tasks)) if len(results.rows) >= MANY else 1
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
@@ -43,6 +44,7 @@ def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
         found.append(keep([lattice.draw()], folder))
         for draw in (codebooks.draw_across, counting.draw, speed.draw):
             found.append(keep(draw(results), folder))
+    gc.unfreeze()
     return {picture.name: picture for pictures in found for picture in pictures}
 
 
@@ -51,7 +53,6 @@ MANY = 10  # rows from which more processes than one are worth their start
 
 def draw_part(results: Results, dataset: str, part: str, folder: Path) -> list[Picture]:
     """Some of the figures of one data set."""
-    gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
     with mpl.rc_context(STYLE):
         return keep((drawn for draw in PARTS[part] for drawn in draw(results, dataset)), folder)
 
