@@ -60,16 +60,18 @@ def write_about(root: Path, dataset: str) -> None:
 
 
 def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
-    quantizer, constant, error, codes = VARIANTS.get(variant, ("vq_ema", True, 0.01, 100))
+    other = variant.partition("_")[0] if variant.startswith(("kd_", "adaptive")) else "vq_ema"
+    quantizer, constant, error, codes = VARIANTS.get(variant, (other, True, 0.01, 100))
     name = f"{dataset}-{variant}"
     shape = variant.removeprefix("kd_").split("x") if variant.startswith("kd_") else ("512", "64")
+    kind = {"learning": variant.removeprefix("lattice_")} if variant in ("lattice_frozen", "lattice_ramp") else {}
     settings: dict[str, Any] = {
         "dataset": dataset,
         "variant": variant,
         "seeds": list(seeds),
         "model": {"dim": 64, "hidden": [64]},
-        "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])},
-        "train": {"epochs": EPOCHS, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
+        "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])} | kind,
+        "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
         "code": {"pipeline/train.py": "00ff"},
     }
     files.write_yaml(root / f"reports/settings/{name}.yaml", settings)
@@ -79,8 +81,8 @@ def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) ->
         "variant": variant,
         "settings": settings,
         "environment": ENVIRONMENT,
-        "trace": trace(quantizer, seeds),
-        "seeds": [measures(seed, quantizer, error, codes) for seed in seeds],
+        "trace": [point for seed in seeds for point in trace(variant, quantizer, seed)],
+        "seeds": [measures(seed, quantizer, error, codes) | extras(variant, seed) for seed in seeds],
     }
     files.write_json(root / f"reports/runs/{name}.json", run)
     write_history(root / f"reports/history/{name}.csv", variant, seeds, error, constant)
@@ -97,15 +99,6 @@ ENVIRONMENT = {
     "threads": 2,
     "platform": "Linux",
 }
-
-
-def trace(quantizer: str, seeds: tuple[int, ...]) -> list[dict[str, float]]:
-    """Spacings that grow by a little less than a thousandth per step."""
-    if quantizer != "lattice":
-        return []
-    points = [(seed, step, 5 + 0.00098 * step) for seed in seeds for step in range(0, 860, 43)]
-    names = ("seed", "step", "spacing", "spacing_least", "spacing_most")
-    return [dict(zip(names, (seed, step, mean, mean - 4.9, mean + 4.7), strict=True)) for seed, step, mean in points]
 
 
 def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, Any]:
@@ -129,11 +122,46 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "codes_moving": codes * 10 if quantizer == "vq_ema" else codes - 2,
         "codes_in_initial_box": 400 if quantizer == "vq" else None,
         "spacing_off_ramp": 0.002 + 0.001 * seed if lattice else None,
+        "codes_counted": 90_000,
+        "counting_seconds": 0.5 * wobble,
+        **(counted(codes + seed) if lattice else {}),
         "quantizer_parameters": 64 if lattice else 512 * 64,
         "seconds_per_epoch": 12.5 * wobble,
         "seconds": 62.5 * wobble,
         "peak_memory_mb": 400 + 10 * seed,
     }
+
+
+def counted(codes: int) -> dict[str, float]:
+    """What only vectors record of their counting."""
+    estimate = {"codes_estimated": 1.004 * codes, "codes_estimate_error": 1.04 / 2**7}
+    return {**estimate, "codes_collision_bound": 2e-30 * codes**2}
+
+
+def extras(variant: str, seed: int) -> dict[str, Any]:
+    """What only some quantizers record: which codebook is selected."""
+    if variant != "adaptive":
+        return {}
+    groups = ["all", *map(str, range(10))]
+    books = ("512x128", "65536x1")
+    return {"selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}}
+
+
+STEPS = 125  # in an epoch: 8,000 images in batches of 64
+
+
+def trace(variant: str, quantizer: str, seed: int) -> list[dict[str, float]]:
+    """The spacing at 25 steps of every epoch: a ramp, less a little where it is learned."""
+    if quantizer != "lattice":
+        return []
+    constant = variant in VARIANTS and VARIANTS[variant][1]
+    found: list[dict[str, float]] = []
+    for step in range(0, EPOCHS * STEPS + 1, STEPS // 25):
+        travelled = 0.001 * (step if constant else min(step, STEPS))
+        spacing = 5 + 0.01 * seed + {"lattice_frozen": 0.0, "lattice_ramp": 1.0}.get(variant, 0.98) * travelled
+        point = {"spacing": spacing, "spacing_least": spacing / 10, "spacing_most": 2 * spacing}
+        found.append({"seed": seed, "step": step, **point})
+    return found
 
 
 def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float, constant: bool) -> None:

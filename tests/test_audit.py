@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import audit, codebooks, read
+from pipeline.report import audit, codebooks, experiments, read
 from pipeline.report.drawing import STYLE
 
 BITS = {"bits_per_latent": 4.0, "bits_per_pixel": 1.0, "perplexity": 16.0, "seconds_per_epoch": 2.0}
@@ -51,12 +52,26 @@ def test_what_late_epochs_change() -> None:
 @pytest.mark.parametrize(
     ("errors", "told"),
     [
-        ([0.4, 0.2, 0.3], "lowest after epoch 2 of 3, then +50.0 %"),
-        ([0.4, 0.3, 0.2], "still falling after 3 epochs; more `train.epochs` go on"),
+        ([0.4, 0.2, 0.3], "spacing 2.00 to 4.00, error lowest after epoch 2 of 3, then +50.0 %"),
+        ([0.4, 0.3, 0.2], "spacing 2.00 to 4.00, error still falling after 3 epochs; more `train.epochs` go on"),
     ],
 )
 def test_when_a_constant_learning_rate_breaks(errors: list[float], told: str) -> None:
-    assert audit.constant(rows(row("lattice_corrected", errors, quantizer=LATTICE, lr_decay=1.0))) == told
+    found = rows(
+        row("lattice_corrected", errors, quantizer=LATTICE, lr_decay=1.0), row("lattice", [1], quantizer=LATTICE)
+    )
+    assert audit.constant(found) == f"`lattice_corrected` {told}"
+
+
+def test_every_steady_lattice_that_is_driven_apart_is_told_however_it_is_called() -> None:
+    found = rows(
+        row("lattice_corrected", [0.4, 0.3], quantizer=LATTICE, lr_decay=1.0),
+        row("lattice_long", [0.4, 0.2, 0.3, 0.4], quantizer=LATTICE, lr_decay=1.0),
+        row("denser", [0.4, 0.3], quantizer={**LATTICE, "gamma": -1.0}, lr_decay=1.0),
+        row("still", [0.4, 0.3], quantizer={**LATTICE, "learning": "frozen"}, lr_decay=1.0),
+    )
+    assert [one.variant for one in audit.steady_lattices(found)] == ["lattice_corrected", "lattice_long"]
+    assert str(audit.constant(found)).endswith("error lowest after epoch 2 of 4, then +100.0 %")
 
 
 def test_a_switch_is_two_rows_that_differ_in_it_alone() -> None:
@@ -92,18 +107,86 @@ def test_nothing_is_told_where_nothing_was_run() -> None:
 
 
 def test_every_figure_is_drawn_and_shows_something() -> None:
-    more = {"codes_in_use": 5, "dead_codes": 11, "codes_in_initial_box": 4}
+    more = {"codes_in_use": 5, "codes_in_use_test": 4, "val_mse": 0.3, "seconds_first_epoch": 2.0}
+    dead = {"dead_codes": 11, "codes_in_initial_box": 4}
+    lattice = {**more, "active_dimensions": 3}
     found = rows(
-        row("vq", [0.4, 0.3], quantizer={"name": "vq", "num_codes": 16}, **more),
-        row("lattice", [0.4, 0.2], quantizer=LATTICE, codes_in_use=7),
-        row("lattice_corrected", [0.4, 0.1], quantizer=LATTICE, lr_decay=1.0, codes_in_use=7),
+        row("vq", [0.4, 0.3], quantizer={"name": "vq", "num_codes": 16}, **more, **dead),
+        row("lattice", [0.4, 0.2], quantizer=LATTICE, **lattice),
+        row("lattice_frozen", [0.4, 0.2], quantizer={**LATTICE, "learning": "frozen"}, **lattice),
+        row("lattice_corrected", [0.4, 0.1], quantizer=LATTICE, lr_decay=1.0, **lattice),
     )
     with mpl.rc_context({**STYLE, "figure.dpi": 50}):
-        for make in (audit.epochs, audit.spacing, audit.counts, audit.codes):
+        for name, (make, *_) in experiments.FIGURES.items():
             figure = make(found)
+            assert figure is not None, name
+            assert pixels(figure).std() > 5, name
+            assert make(rows(row("fsq", [0.4], quantizer={"name": "fsq"}))) is None, name
+
+
+def test_every_point_of_the_audit_names_a_finding_and_a_figure_that_exist() -> None:
+    """Of 17 points two are no matter of training: how numbers are rounded, and the network of the text."""
+    points = read.read_papers()["ll_vq_vae"]["audit"]
+    of_the_data_set = {"usage", "rate"}
+    for one in points:
+        assert ("finding" in one) == ("figure" in one)
+        if "finding" in one:
+            assert one["finding"].split()[0] in audit.FINDINGS
+            assert one["figure"] in {*experiments.FIGURES, *of_the_data_set}
+    assert [place for place, one in enumerate(points, 1) if "finding" not in one] == [13, 15]
+    assert set(experiments.FIGURES) <= {one.get("figure") for one in points}
+
+
+SPACINGS = ((0, 2.0), (5, 2.4), (10, 3.0), (15, 3.0), (20, 3.0))
+
+
+def traced(one: read.Row) -> read.Row:
+    """With a trace of two epochs of ten steps, which are 160 images in batches of 16."""
+    points = [{"seed": seed, "step": step, "spacing": spacing} for seed in (0, 1) for step, spacing in SPACINGS]
+    one.settings["train"]["batch_size"] = 16
+    return experiments.with_ramp(dataclasses.replace(one, trace=pd.DataFrame(points)), images=160)
+
+
+def test_a_trace_stands_against_the_pure_ramp_by_hand() -> None:
+    """At a rate of 0.1 and then of 0: the ramp is 2 + 0.1·steps up to 10 steps, then level."""
+    one = row("lattice", [0.4, 0.2], quantizer=LATTICE)
+    one.history.loc[one.history["epoch"] == 2, "lr"] = 0.0
+    first = traced(one).trace.query("seed == 0")
+    assert first["ramp"].tolist() == pytest.approx([2.0, 2.5, 3.0, 3.0, 3.0])
+    assert first["off_ramp"].tolist() == pytest.approx([0.0, -0.1, 0.0, 0.0, 0.0])
+    down = traced(row("lattice_dense", [0.4, 0.2], quantizer={**LATTICE, "gamma": -1.0}))
+    assert down.trace["ramp"].iloc[1] == pytest.approx(1.5)
+    assert "ramp" not in experiments.with_ramp(row("vq", [0.4], quantizer={"name": "vq"}), images=160).trace
+
+
+def test_the_trace_is_drawn_in_steps_and_without_it_per_epoch() -> None:
+    plain = row("lattice", [0.4, 0.2], quantizer=LATTICE)
+    with mpl.rc_context({**STYLE, "figure.dpi": 50}):
+        for one, panels, along in ((traced(plain), 3, "step"), (plain, 2, "epoch")):
+            figure = experiments.spacing(rows(one))
             assert figure is not None
+            assert len(figure.axes) == panels
+            assert figure.axes[0].get_xlabel() == along
             assert pixels(figure).std() > 5
-            assert make(rows(row("fsq", [0.4], quantizer={"name": "fsq"}))) is None
+
+
+def test_codes_over_epochs_are_drawn_where_they_were_recorded() -> None:
+    one = row("lattice_corrected", [0.4, 0.1], quantizer=LATTICE, lr_decay=1.0, codes_in_use=7)
+    lines = []
+    for codes in (None, 9.0):
+        if codes:
+            one.history["codes_val"] = codes
+        figure = experiments.breaks(rows(one))
+        assert figure is not None
+        lines.append(len(figure.axes[2].lines))
+    assert lines == [1, 2]
+
+
+def test_splits_and_first_epochs_are_told() -> None:
+    found = rows(row("vq", [0.4], quantizer={"name": "vq"}, val_mse=0.25, codes_in_use=5, codes_in_use_test=4))
+    assert audit.splits(found, "codes") == "codes: `vq` 5 ± 0 and 4 ± 0"
+    assert str(audit.splits(found, "errors")).startswith("errors: `vq` 0.250 ± 0.000 and 0.420 ± 0.028")
+    assert audit.splits(rows(row("fsq", [0.4], quantizer={"name": "fsq"})), "codes") is None
 
 
 def test_codebooks_of_the_second_paper_are_drawn() -> None:
@@ -115,9 +198,9 @@ def test_codebooks_of_the_second_paper_are_drawn() -> None:
     results = read.Results(plan, found, {"dots": {"title": "Dots"}}, read.read_papers(), Path())
     assert [codebooks.dimension(one) for one in found.values()] == [128, 64, 32]
     with mpl.rc_context({**STYLE, "figure.dpi": 50}):
-        figure, picture = next(codebooks.draw(results, "dots"))
-        assert picture.name == "dots-codebooks"
-        assert pixels(figure).std() > 5
+        drawn = {picture.name: figure for figure, picture in codebooks.draw(results, "dots")}
+    assert list(drawn) == ["dots-codebooks"]
+    assert pixels(drawn["dots-codebooks"]).std() > 5
 
 
 def pixels(figure: Any) -> np.ndarray:
@@ -128,7 +211,7 @@ def pixels(figure: Any) -> np.ndarray:
 def test_a_switch_that_was_not_run_names_its_command() -> None:
     base = row("vq_ema", [0.4], quantizer=EMA)
     results = read.Results({"datasets": ["dots"]}, {base.name: base}, {}, read.read_papers(), Path())
-    lines = [line for line in audit.findings(results, "dots").splitlines() if line.startswith("| 5")]
+    lines = [line for line in audit.findings(results, "dots", {}).splitlines() if line.startswith("| 5")]
     assert "`dvc exp run -S 'grid.datasets=[dots]' -S 'grid.variants=[vq_ema,vq_ema_unstored]'`" in lines[0]
 
 

@@ -185,6 +185,51 @@ def test_why_a_claim_cannot_be_judged(rows: list[read.Row], why: str) -> None:
     assert why in found.why
 
 
+@pytest.mark.parametrize(
+    ("rows", "lacks"),
+    [
+        ([row("a", test_mse=LOW)], "rows"),
+        ([row("a", test_mse=MIXED), row("b", test_mse=MID)], "seeds"),
+        ([row("a", test_mse=[1.0]), row("b", test_mse=[2.0])], "seeds"),
+        ([row("a", test_mse=LOW), row("b", test_mse=MID, decay=1.0)], ""),
+        ([row("a", seconds=LOW), row("b", test_mse=LOW)], ""),
+    ],
+)
+def test_what_a_verdict_lacks(rows: list[read.Row], lacks: str) -> None:
+    test = on(kind="difference", variant="a", against="b", side="below")
+    found = claims.decide(test, {one.variant: one for one in rows})
+    assert (found.verdict, found.lacks) == (OPEN, lacks)
+
+
+def test_a_rate_that_the_seeds_leave_open_tells_how_many_spend_more() -> None:
+    test = on(kind="dominates", rate="bits_per_latent", variant="a", against="b")
+    ours = row("a", test_mse=LOW, bits_per_latent=[2.5, 2.2, 5.0])
+    found = claims.decide(test, {"a": ours, "b": row("b", test_mse=MID, bits_per_latent=MID)})
+    assert (found.verdict, found.lacks) == (OPEN, "seeds")
+    assert found.why == "3 of 3 seeds spend more bits, the interval does not decide"
+
+
+def test_a_first_epoch_is_timed_whatever_later_epochs_leave_out() -> None:
+    rows = {one.variant: one for one in (row("a", seconds_first_epoch=LOW), row("b", seconds_first_epoch=HIGH))}
+    rows["a"].settings["train"]["idle_gradients"] = False
+    test = on("seconds_first_epoch", kind="ratio", variant="a", against="b", side="below", limit=0.5)
+    assert claims.decide(test, rows).verdict == HOLDS
+
+
+def test_the_counts_of_the_first_screen_add_up() -> None:
+    def verdict(judged: claims.Judged) -> claims.Verdict:
+        return claims.Verdict("1.1", "ll_vq_vae", {"claim": "c"}, "dots", "–", judged, "")
+
+    found = [claims.Judged(HOLDS), claims.Judged(FAILS), claims.Judged(FAILS), claims.Judged(OPEN, lacks="seeds")]
+    told = verdicts.count_in_short([verdict(one) for one in found], 2)
+    assert told == "Of 4 claims of the papers, 1 holds here, 2 do not and 1 is open, since 2 seeds do not decide it."
+    more = [*found, claims.Judged(OPEN, lacks="rows"), claims.Judged(OPEN, why="no time")]
+    told = verdicts.count_in_short([verdict(one) for one in more], 1)
+    assert told.endswith(
+        "since 1 seed does not decide it, 1 cannot be judged from what was measured and 1 needs rows that were not run."
+    )
+
+
 def test_times_without_idle_epochs_are_not_judged() -> None:
     """A lattice that leaves out what a rate of 0 discards, beside a moving average that cannot, is no claim's proof."""
     rows = {one.variant: one for one in (row("a", seconds=LOW), row("b", seconds=HIGH))}

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import made_up
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,11 +22,11 @@ from hypothesis import strategies as st
 from matplotlib import image
 
 from pipeline import files
-from pipeline.report import claims, drawing, figures, rates, read, snapshot, summary, tables
+from pipeline.report import claims, codebooks, counting, drawing, figures, rates, read, snapshot, summary, tables
 from pipeline.report.__main__ import main
 from pipeline.stage import Refused
 
-SOME = ("vq", "vq_ema", "lattice", "lattice_ramp", "vq_corrected")
+SOME = ("vq", "vq_ema", "lattice", "lattice_ramp", "vq_corrected", "kd_512x128", "kd_65536x1", "adaptive")
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +89,17 @@ def test_metrics_file_agrees_with_numpy(made: Path) -> None:
             history = pd.read_csv(made / f"reports/history/{dataset}-{variant}.csv")
             last = history[history["epoch"] == made_up.EPOCHS]
             for measure, found in measures.items():
-                per_epoch = measure in read.PER_EPOCH
-                values = last[measure].to_numpy() if per_epoch else np.array([seed[measure] for seed in run["seeds"]])
+                if measure in read.PER_EPOCH:
+                    values = last[measure].to_numpy()
+                elif measure == read.FIRST_EPOCH:
+                    values = history[history["epoch"] == 1]["seconds"].to_numpy()
+                else:
+                    values = np.array([seed[measure] for seed in run["seeds"]])
                 assert found["mean"] == pytest.approx(values.mean(), rel=1e-12)
                 assert found["std"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-12)
                 assert found["n"] == 3
     assert "dead_codes" not in metrics["photos"]["lattice"]
+    assert not {"selection", "trace"} & {key for row in metrics["photos"].values() for key in row}
 
 
 def test_one_seed_has_no_deviation(drawn: Path) -> None:
@@ -142,7 +149,8 @@ def test_the_first_screen_shows_every_claim_with_its_verdict_and_numbers(made: P
     first = lines["[1.1](#verdicts)"]
     assert first[3].startswith("holds: 0.0091")
     assert first[4].endswith("(published: 0.009 against 0.013)")
-    assert lines["[2.1](#verdicts)"][3] == "not judged (`kd_512x128` is not in the grid)"
+    assert lines["[2.1](#verdicts)"][3] == "not run (`kd_1024x64`)"
+    assert lines["[1.19](#verdicts)"][3].startswith("not run (`lattice_wide`)")
 
 
 def test_every_table_lines_up_in_plain_text(made: Path) -> None:
@@ -271,7 +279,7 @@ def test_jpeg_puts_every_image_back_in_its_place() -> None:
 
 
 def test_a_quantizer_has_one_colour(made: Path) -> None:
-    rows = read.read_results(made).of("photos")
+    rows = [row for row in read.read_results(made).of("photos") if row.quantizer != "kd"]  # shaded by size
     looks = drawing.looks(rows)
     colours = {row.quantizer: looks[row.name]["color"] for row in rows}
     assert all(looks[row.name]["color"] == colours[row.quantizer] for row in rows)
@@ -385,3 +393,143 @@ def test_the_mean_size_of_selected_codebooks_by_hand() -> None:
     history = pd.DataFrame({"seed": [0], "epoch": [1], "chosen_8x4": [0.25], "chosen_32x1": [0.75]})
     read.add_selection(history)
     assert history["selected_log2_codes"].tolist() == [4.5]
+
+
+# counting
+
+
+def test_the_table_of_counts_shows_what_the_runs_recorded(made: Path) -> None:
+    """Of seeds 0, 1, 2: 500, 501, 502 codes, estimates 0.4 % higher, which is 0.004·128/1.04 = 0.5 standard errors."""
+    lines = text(made).split("## Counting what the paper calls infeasible")[1].splitlines()
+    line = next(line for line in lines if line.startswith("| Photographs") and "photos-lattice]" in line)
+    found = dict(zip(counting.HEADS, cells(line), strict=True))
+    metrics = files.read_json(made / "reports/metrics.json")["photos"]["lattice"]
+    assert found["latents counted"] == "90,000"
+    assert found["distinct, exactly"] == f"{metrics['codes_in_use']['mean']:.0f} ± 1" == "501 ± 1"
+    assert found["HyperLogLog (standard error)"] == "503 (0.81 %)"
+    assert found["off by"] == "0.5"
+    assert found["chance of a collision"] == f"{2e-30 * 502**2:.0e}"
+    assert found["exact, s"] == f"{metrics['counting_seconds']['mean']:.2f} ± {metrics['counting_seconds']['std']:.2f}"
+
+
+def test_counting_without_an_estimate_shows_the_exact_count_alone(drawn: Path) -> None:
+    path = drawn / "reports/runs/dots-lattice.json"
+    run = files.read_json(path)
+    for key in ("codes_counted", "codes_estimated", "codes_estimate_error", "codes_collision_bound"):
+        del run["seeds"][0][key]
+    files.write_json(path, run)
+    results = read.read_results(drawn)
+    lattice = next(line for line in counting.table_of_counts(results).splitlines() if "dots-lattice" in line)
+    assert cells(lattice)[2:7] == ["–", "507", "–", "–", "–"]
+
+
+def test_all_of_ffhq_by_hand() -> None:
+    """70,000 images of 256 × 256 latents; at 500,000 in 0.25 s they take 2,293.76 s."""
+    about = read.read_papers()["ll_vq_vae"]["counting"]
+    assert counting.ffhq_vectors(about) == 70_000 * 256 * 256
+    assert counting.duration(2293.76) == "38.2 minutes"
+    assert [counting.duration(seconds) for seconds in (30.0, 7201.0)] == ["30.0 seconds", "2.0 hours"]
+
+
+def lines_of_counting() -> list[dict[str, Any]]:
+    ours, theirs = {"median": 0.25}, {"median": 1.0}
+    kinds = (("indices", 1_000_000), ("vectors of 64", 500_000))
+    return [
+        {"group": "distinct", "setting": {"codes": kind, "count": count}, "ours": ours, "skipped": {}}
+        | {"opponents": {"torch.unique": theirs} if kind != "indices" else {}}
+        for kind, count in kinds
+    ]
+
+
+def test_what_counting_ffhq_needs_follows_from_the_benchmark(drawn: Path) -> None:
+    results = read.read_results(drawn)
+    assert "make benchmark" in counting.whole(results)
+    assert not list(counting.draw(results))
+    measured = dataclasses.replace(
+        results, benchmark={"environment": {"device": "a CPU"}, "comparisons": lines_of_counting()}
+    )
+    told = counting.whole(measured)
+    for shown in (
+        "4,587,520,000 vectors",
+        "73.4 GB",
+        "2,000,000 vectors of 64 per second",
+        "38.2 minutes",
+        "16,384 byte",
+    ):
+        assert shown in told, shown
+    bound = 2e-30 * 507**2 * (70_000 * 2**16 / 507) ** 2
+    assert f"{bound:.0e} at most" in told
+    with mpl.rc_context({**drawing.STYLE, "figure.dpi": 50}):
+        figure, picture = next(counting.draw(measured))
+        figure.canvas.draw()
+        shown = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+    assert "torch.unique" in picture.alt
+    assert shown.std() > 5
+
+
+# the second paper
+
+
+def test_the_best_fixed_codebook_is_bold_and_beside_the_adaptive_one(made: Path) -> None:
+    section = text(made).split("### Balance")[1].split("## Counting")[0]
+    table = next(part for part in section.split("\n\n") if part.startswith("| [N, D]"))
+    lines = {cells(line)[0]: cells(line) for line in table.splitlines()[2:]}
+    assert all(line[1] == "not available" for line in lines.values())
+    assert lines["[1024, 64]"][2:] == ["not run", "not run"]
+    metrics = files.read_json(made / "reports/metrics.json")["photos"]
+    best = min(("kd_512x128", "kd_65536x1"), key=lambda name: metrics[name]["test_mse"]["mean"])
+    bold = [name for name, line in lines.items() if line[2].startswith("**")]
+    assert bold == [f"[{best.removeprefix('kd_').replace('x', ', ')}]"]
+    beside = next(cells(line) for line in section.splitlines() if "[photos-adaptive]" in line)
+    found = metrics["adaptive"]
+    assert beside[2] == f"{found['test_mse']['mean']:.4f} ± {found['test_mse']['std']:.4f} (n = 3)"
+    assert beside[4] == f"{found['seconds_first_epoch']['mean']:.1f} ± {found['seconds_first_epoch']['std']:.1f}"
+    assert beside[3].endswith((": lower", ": higher", ": equal", ": not decided"))
+
+
+def test_without_codebooks_the_command_is_told(drawn: Path) -> None:
+    section = text(drawn).split("### Balance")[1]
+    assert "`dvc exp run -S 'grid.datasets=[mnist]' -S 'grid.variants=[kd_512x128," in section
+
+
+def test_the_second_papers_figures_are_drawn(made: Path) -> None:
+    drawn = {path.stem for path in (made / "reports/figures").glob("*.png")}
+    assert {"photos-codebooks", "photos-gaps", "photos-selection", codebooks.ACROSS} <= drawn
+
+
+def test_selection_per_class_is_the_mean_of_the_seeds_in_order() -> None:
+    books = ["512x128", "65536x1"]
+    one = {"all": {"512x128": 0.5, "65536x1": 0.5}, "10": {"512x128": 1.0, "65536x1": 0.0}}
+    one["9"] = {"512x128": 0.0, "65536x1": 1.0}
+    other = {name: {"512x128": 0.0, "65536x1": 1.0} for name in one}
+    seeds = [{"seed": 0, "selection": one}, {"seed": 1, "selection": other}]
+    row = read.Row("dots-adaptive", "dots", "adaptive", {}, {}, seeds, pd.DataFrame(), {})
+    found = codebooks.per_class(row, books)
+    assert list(found.index) == ["all", "9", "10"]
+    assert found["512x128"].tolist() == [0.25, 0.0, 0.5]
+    many = {"all": one["all"], **{str(k): {"512x128": k / 30, "65536x1": 1 - k / 30} for k in range(30)}}
+    sorted_ = codebooks.per_class(dataclasses.replace(row, seeds=[{"seed": 0, "selection": many}]), books)
+    assert list(sorted_.index)[:3] == ["all", "29", "28"]  # from smaller to larger codebooks
+    assert codebooks.per_class(dataclasses.replace(row, seeds=[{"seed": 0, "selection": None}]), books).empty
+
+
+# figures
+
+
+def test_pictures_are_enlarged_or_reduced_to_fit_the_page() -> None:
+    small = np.zeros((8, 32, 32, 3), dtype=np.uint8)
+    images, gap, times = figures.fitting(small)
+    assert (images.shape, gap, times) == ((8, 32, 32, 3), 1, 840 // 264)
+    large = np.full((8, 512, 512, 1), 7, dtype=np.uint8)
+    images, _, times = figures.fitting(large)
+    assert (images.shape, times) == ((8, 171, 171, 1), 1)
+    assert (images == 7).all()
+
+
+def test_data_sets_drawn_side_by_side_give_the_same_files(made: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(figures, "cores", lambda: 1)
+    pictures = figures.draw_all(read.read_results(made), tmp_path / "figures")
+    for name in pictures:
+        for ending in ("png", "svg"):
+            one, other = (folder / f"{name}.{ending}" for folder in (tmp_path / "figures", made / "reports/figures"))
+            assert one.read_bytes() == other.read_bytes(), one.name

@@ -1,20 +1,17 @@
 """The audit: what the authors' code does that the text does not say, each point as an experiment of this pipeline.
 
 The points stand in pipeline/papers/ll_vq_vae.yaml; a point's `finding` names a function below that says, from the rows
-of one data set, what was found. A function gives None where the rows it needs were not run.
+of one data set, what was found, and its `figure` one of experiments.py or of the data set. A function gives None where
+the rows it needs were not run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-
-from pipeline.report import claims, summary, words
-from pipeline.report.drawing import WIDTH, Picture, by_epoch, colour, looks, plain, scale_errors
+from pipeline.report import claims, summary
+from pipeline.report.drawing import Picture
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 from pipeline.report.tables import run_command, table
@@ -28,7 +25,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     parts = ['<a id="audit"></a>\n\n## The audit', " ".join(OPENING.split()), points(results)]
     for dataset in datasets:
         title = results.title(dataset)
-        parts += [f"### {title}: what was found", findings(results, dataset)]
+        parts += [f"### {title}: what was found", findings(results, dataset, pictures)]
         found = switches(results, dataset)
         parts += [f"### {title}: what a setting changes", " ".join(SWITCHES.split()), found] if found else []
         for name, picture in pictures.items():
@@ -38,7 +35,8 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
 
 
 OPENING = """The published code was read and measured beside the text. Each line is something it does that can change a
-result, and how this pipeline treats it: as a setting, a control or a measure."""
+result, and how this pipeline treats it: as a setting, a control or a measure. Below, for each data set, what the rows
+that were run say about the points, each with its figure."""
 
 SWITCHES = """Each row beside the first row of the same quantizer: the settings in which they differ, and the paired
 difference of the errors with its 95 % interval. Where the learning rate differs, so does the amount of training."""
@@ -52,17 +50,21 @@ def points(results: Results) -> str:
     return table(["", "the published code", "here"], lines, left=3)
 
 
-def findings(results: Results, dataset: str) -> str:
+def findings(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> str:
     """A line per point that a data set's rows say something about, or the command that runs the rows it needs."""
     rows = {row.variant: row for row in results.of(dataset)}
     lines = []
     for place, one in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
         found = find(one.get("finding"), rows)
+        if found == NONE and not of_the_paper(rows):
+            continue
         if found == NONE and "variants" in one:
             found = f"not run; {run_command(dataset, one['variants'])}"
+        names = [f"{dataset}-audit-{one.get('figure')}", f"{dataset}-{one.get('figure')}"]
+        links = [f"[figure](figures/{name}.png)" for name in names if name in pictures]
         if found != NONE:
-            lines.append([str(place), found])
-    return table(["point", "found"], lines, left=2)
+            lines.append([str(place), found, *(links or [NONE])])
+    return table(["point", "found", ""], lines, left=3) if lines else "None of the paper's models was run here."
 
 
 def find(finding: str | None, rows: Rows) -> str:
@@ -96,7 +98,7 @@ def ramp(rows: Rows) -> str | None:
     told = []
     off = summary.of(rows["lattice"], "spacing_off_ramp") if "lattice" in rows else None
     if off:
-        told.append(f"largest distance of a spacing from init plus steps: {summary.write(off, 4)}")
+        told.append(f"largest distance of a learned spacing from its start plus the steps: {summary.write(off, 4)}")
     for control in ("lattice_ramp", "lattice_frozen"):
         if "lattice" in rows and control in rows:
             told.append(f"error of `lattice` − `{control}`: {paired_difference(rows['lattice'], rows[control])}")
@@ -157,12 +159,31 @@ def rate(rows: Rows) -> str | None:
 
 
 def speed(rows: Rows) -> str | None:
+    """Of the first epoch, in which every row trains by gradient; later ones may leave out what is discarded."""
     told = [
-        f"`{name}` {summary.write(summary.of(rows[name], 'seconds_per_epoch'), 1)}"
+        f"`{name}` {summary.write(summary.of(rows[name], 'seconds_first_epoch'), 1)}"
         for name in PUBLISHED
         if name in rows
     ]
-    return "seconds per epoch: " + ", ".join(told) if told else None
+    return "seconds of the first epoch: " + ", ".join(told) if told else None
+
+
+def splits(rows: Rows, what: str) -> str | None:
+    """One number on two splits: the error, or the count of codes."""
+    one, other, places = SPLITS[what]
+    told = []
+    for name in PUBLISHED:
+        first, second = (summary.of(rows[name], key) if name in rows else None for key in (one, other))
+        if first and second:
+            digits = summary.decimals([first.mean, second.mean]) if places is None else places
+            told.append(f"`{name}` {summary.write(first, digits)} and {summary.write(second, digits)}")
+    return f"{what}: " + ", ".join(told) if told else None
+
+
+SPLITS: dict[str, tuple[str, str, int | None]] = {
+    "codes": ("codes_in_use", "codes_in_use_test", 0),
+    "errors": ("val_mse", "test_mse", None),
+}
 
 
 def active(rows: Rows) -> str | None:
@@ -175,15 +196,19 @@ def active(rows: Rows) -> str | None:
 
 
 def constant(rows: Rows) -> str | None:
-    """Where the error of a lattice that trains at a constant learning rate is lowest."""
-    row = rows.get("lattice_corrected")
-    if row is None:
-        return None
-    mean = row.history.groupby("epoch")["val_mse"].mean().to_numpy()
-    best, last = int(mean.argmin()), len(mean) - 1
-    if best == last:
-        return f"still falling after {last + 1} epochs; more `train.epochs` go on"
-    return f"lowest after epoch {best + 1} of {last + 1}, then {100 * (mean[last] / mean[best] - 1):+.1f} %"
+    """Of every lattice at a constant learning rate: how far its spacing grew, and where its error was lowest."""
+    told = []
+    for row in steady_lattices(rows):
+        epochs = row.history.groupby("epoch")[["val_mse", "spacing_mean"]].mean()
+        error, spacing = epochs["val_mse"].to_numpy(), epochs["spacing_mean"].to_numpy()
+        best, last = int(error.argmin()), len(error) - 1
+        grown = f"`{row.variant}` spacing {spacing[0]:.2f} to {spacing[-1]:.2f}, error "
+        if best == last:
+            told.append(f"{grown}still falling after {last + 1} epochs; more `train.epochs` go on")
+        else:
+            rise = 100 * (error[last] / error[best] - 1)
+            told.append(f"{grown}lowest after epoch {best + 1} of {last + 1}, then {rise:+.1f} %")
+    return "; ".join(told) or None
 
 
 def numbers(rows: Rows) -> str | None:
@@ -202,7 +227,20 @@ def numbers(rows: Rows) -> str | None:
 PUBLISHED = ("vq", "vq_ema", "lattice")
 FINDINGS: dict[str, Callable[..., str | None]] = {
     function.__name__: function
-    for function in (late_epochs, ramp, moving, dead, switch, perplexity, rate, speed, active, constant, numbers)
+    for function in (
+        late_epochs,
+        ramp,
+        moving,
+        dead,
+        switch,
+        splits,
+        perplexity,
+        rate,
+        speed,
+        active,
+        constant,
+        numbers,
+    )
 }
 
 
@@ -213,7 +251,7 @@ def switches(results: Results, dataset: str) -> str:
     """A line per row that has an earlier row of the same quantizer to stand beside."""
     rows = {row.variant: row for row in results.of(dataset)}
     lines = []
-    for row in rows.values():
+    for row in of_the_paper(rows):
         base = base_of(row, rows)
         if base:
             changed = differences(base.settings, row.settings)
@@ -221,6 +259,23 @@ def switches(results: Results, dataset: str) -> str:
             lines.append([f"`{row.variant}`", f"`{base.variant}`", told, paired_difference(row, base)])
     heads = ["row", "beside", "settings that differ", "difference in MSE on test"]
     return table(heads, lines, left=3) if lines else ""
+
+
+def of_the_paper(rows: Rows) -> list[Row]:
+    """The rows of the audited paper's three quantizers."""
+    return [row for row in rows.values() if row.quantizer in PUBLISHED]
+
+
+def steady_lattices(rows: Rows) -> list[Row]:
+    """Lattices that learn at a constant learning rate and are driven apart (γ > 0), however long they train."""
+    found = [row for row in rows.values() if row.quantizer == "lattice" and not row.rate_decays]
+    settings = [row.settings["quantizer"] for row in found]
+    return [
+        row
+        for row, one in zip(found, settings, strict=True)
+        if one.get("learning", "learned") != "frozen" and float(one.get("gamma", 1.0)) > 0
+        if "spacing_mean" in row.history
+    ]
 
 
 def base_of(row: Row, rows: Rows) -> Row | None:
@@ -245,130 +300,3 @@ def paired_difference(one: Row, other: Row) -> str:
     except claims.Unjudgeable as reason:
         return str(reason)
     return claims.bounds(claims.interval([a - b for a, b in pairs]), sign="+")
-
-
-# figures
-
-
-def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
-    """The figures whose rows were run."""
-    rows = {row.variant: row for row in results.of(dataset)}
-    title = results.title(dataset)
-    for name, make in (("epochs", epochs), ("spacing", spacing), ("counts", counts), ("codes", codes)):
-        figure = make(rows)
-        if figure:
-            heading, alt, caption = FIGURES[name]
-            yield figure, Picture(f"{dataset}-audit-{name}", f"{title}: {heading}", f"{title}: {alt}", caption)
-
-
-FIGURES = {
-    "epochs": (
-        "what epochs after the first change",
-        "learning rate per epoch, and validation error relative to the first epoch, as published and corrected.",
-        """Left, the learning rate of each epoch: as published it is 0 from the second on. Right, the validation error
-        relative to that after the first epoch: solid as published, dashed corrected. Mean over the seeds, band from the
-        smallest to the largest.""",
-    ),
-    "spacing": (
-        "the lattice's spacing, learned and not",
-        "mean absolute spacing per epoch, and validation error, of learned, frozen, ramped and corrected lattices.",
-        """Left, the mean absolute spacing after each epoch: learned, moved by the size loss alone (ramp), frozen, and
-        at a constant learning rate. Where learned and ramp lie on one another, learning adds nothing to the ramp.
-        Right, their validation errors.""",
-    ),
-    "counts": (
-        "codes counted with the model frozen and while it moves",
-        "distinct quantized vectors against batches passed in training mode, with the count over the frozen model.",
-        """Distinct quantized vectors over training batches passed in training mode, as the paper's counts were taken: a
-        codebook that moves at every batch gives new vectors at every batch. Crosses at the right: distinct codes over
-        all training and validation images with the model frozen. Mean of the seeds.""",
-    ),
-    "codes": (
-        "what became of the K codes",
-        "for each codebook the share of codes in use, dead, and dead inside their initial box.",
-        """Codes in use over training and validation images, dead codes that moved, and dead codes that never left the
-        box in which plain VQ starts (±1/K). Mean of the seeds.""",
-    ),
-}
-
-
-def epochs(rows: Rows) -> Figure | None:
-    """Learning rate and relative validation error per epoch, as published and corrected."""
-    shown = [rows[name] for base in PUBLISHED for name in (base, f"{base}_corrected") if name in rows]
-    if not shown or max(row.history["epoch"].max() for row in shown) < 2:
-        return None
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
-    for row in shown:
-        look = {"color": colour(row), "linestyle": "-" if row.rate_decays else "--", "marker": "o"}
-        first = row.history[row.history["epoch"] == 1].set_index("seed")["val_mse"]
-        row.history["relative"] = row.history["val_mse"] / row.history["seed"].map(first)
-        by_epoch(axes[0], row, "lr", look)
-        by_epoch(axes[1], row, "relative", look)
-    axes[0].set(title="learning rate", xlabel="epoch")
-    axes[1].set(title="validation MSE, relative to epoch 1", xlabel="epoch")
-    axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    return figure
-
-
-def spacing(rows: Rows) -> Figure | None:
-    """Mean spacing and validation error per epoch."""
-    names = ("lattice", "lattice_ramp", "lattice_frozen", "lattice_corrected")
-    shown = [rows[name] for name in names if name in rows and "spacing_mean" in rows[name].history]
-    if not shown:
-        return None
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
-    look = looks(shown)
-    for row in shown:
-        by_epoch(axes[0], row, "spacing_mean", look[row.name])
-        by_epoch(axes[1], row, "val_mse", look[row.name])
-    axes[0].set(title="mean absolute spacing", xlabel="epoch")
-    axes[1].set(title="validation MSE", xlabel="epoch")
-    scale_errors(axes[1])
-    axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    return figure
-
-
-def counts(rows: Rows) -> Figure | None:
-    """Distinct vectors against batches in training mode, beside the count over the frozen model."""
-    shown = [rows[name] for name in PUBLISHED if name in rows and "moving_codes" in rows[name].pictures]
-    if not shown:
-        return None
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
-    for row in shown:
-        batches, moved = row.pictures["moving_batches"], row.pictures["moving_codes"].mean(0)
-        axes.plot(batches, moved, color=colour(row), marker="o", markersize=4, label=words.title(row.variant))
-        frozen = float(np.mean(row.values("codes_in_use")))
-        axes.plot(1.3 * batches[-1], frozen, color=colour(row), marker="X", markersize=9, linestyle="")
-    codes_ = shown[0].settings["quantizer"]["num_codes"]
-    axes.axhline(codes_, color="#666666", linestyle=":", label=f"K = {codes_}")
-    axes.set(
-        xscale="log", yscale="log", xlabel="batches in training mode (cross: model frozen)", ylabel="distinct vectors"
-    )
-    for axis in (axes.xaxis, axes.yaxis):
-        plain(axis, (1.0,))
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def codes(rows: Rows) -> Figure | None:
-    """In use, dead and moved, dead in the initial box, for every codebook."""
-    shown = [row for row in rows.values() if row.values("dead_codes")]
-    if not shown:
-        return None
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(shown)), layout="constrained")
-    for place, row in enumerate(reversed(shown)):
-        dead_, used = (float(np.mean(row.values(key))) for key in ("dead_codes", "codes_in_use"))
-        boxed = min(dead_, float(np.mean(row.values("codes_in_initial_box") or [0.0])))
-        left = 0.0
-        for size, shade, label in (
-            (used, 1.0, "in use"),
-            (dead_ - boxed, 0.45, "dead"),
-            (boxed, 0.15, "dead, in its box"),
-        ):
-            named = label if place == 0 else None
-            axes.barh(place, size, left=left, color=colour(row), alpha=shade, label=named)
-            left += size
-    axes.set_yticks(range(len(shown)), [words.title(row.variant) for row in reversed(shown)])
-    axes.set_xlabel("codes")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    return figure

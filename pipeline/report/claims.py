@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,13 +33,27 @@ class Unjudgeable(Exception):
     """A claim cannot be judged here; the message says why."""
 
 
+class NotRun(Unjudgeable):
+    """A row that the claim speaks of is not in the grid."""
+
+    def __init__(self, variant: str) -> None:
+        super().__init__(f"`{variant}` is not in the grid")
+
+
 @dataclass(frozen=True)
 class Judged:
-    """What a test found: the verdict, the numbers it rests on, and why where it is not plain."""
+    """What a test found.
+
+    Attributes:
+        measured: the numbers that the verdict rests on.
+        why: there is no verdict.
+        lacks: what would give one: "rows" that were not run, more "seeds", or "" for anything else.
+    """
 
     verdict: str
     measured: str = NONE
     why: str = ""
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +120,7 @@ def decide(test: Mapping[str, Any], rows: Rows) -> Judged:
     try:
         return KINDS[test["kind"]](test, rows)
     except Unjudgeable as reason:
-        return Judged(OPEN, why=str(reason))
+        return Judged(OPEN, why=str(reason), lacks="rows" if isinstance(reason, NotRun) else "")
 
 
 # kinds of tests
@@ -138,7 +152,7 @@ def same(test: Mapping[str, Any], rows: Rows) -> Judged:
         return Judged(HOLDS, told)
     if low == "below" or high == "above":
         return Judged(FAILS, told)
-    return Judged(OPEN, told, undecided(found, sum(abs(one - 1) <= test["tolerance"] for one in found.values)))
+    return undecided(told, found, sum(abs(one - 1) <= test["tolerance"] for one in found.values))
 
 
 def threshold(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -200,7 +214,7 @@ def chain(test: Mapping[str, Any], rows: Rows) -> Judged:
         return Judged(HOLDS, told)
     changes = [interval([a - b for a, b in paired(after, before, test["measure"])]) for before, after in pairs]
     agree = sum(all(change < 0 for change in seed) for seed in zip(*(one.values for one in changes), strict=True))
-    return Judged(OPEN, told, undecided(changes[0], agree))
+    return undecided(told, changes[0], agree)
 
 
 def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -213,13 +227,14 @@ def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
     if error.verdict == OPEN:
         errors = paired(one, other, test["measure"])
         agree = sum(a < b and x <= y for (a, b), (x, y) in zip(errors, rates, strict=True))
-        return Judged(OPEN, told, undecided(extra, agree))
+        return undecided(told, extra, agree)
     if error.verdict == HOLDS and extra.side(0.0) in ("below", "on"):
         return Judged(HOLDS, told)
     if error.verdict == FAILS and extra.side(0.0) in ("above", "on"):
         return Judged(FAILS, told)
     if extra.side(0.0) is None:
-        return Judged(OPEN, told, "the seeds do not agree on which spends more bits")
+        more = sum(one > 0 for one in extra.values)
+        return Judged(OPEN, told, f"{more} of {extra.n} seeds spend more bits{UNDECIDED}", lacks="seeds")
     which = "it spends more bits" if error.verdict == HOLDS else "it spends fewer bits"
     return Judged(OPEN, told, f"{which}; the rates are not equal")
 
@@ -238,7 +253,7 @@ def optimum(test: Mapping[str, Any], rows: Rows) -> Judged:
     )
     if all(step.verdict == HOLDS for step in steps):
         return Judged(HOLDS if inside else FAILS, told)
-    return Judged(OPEN, told, next(step.why for step in steps if step.verdict != HOLDS))
+    return replace(next(step for step in steps if step.verdict != HOLDS), verdict=OPEN, measured=told)
 
 
 def grows(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -302,7 +317,7 @@ def get(variant: str, rows: Rows) -> Row:
         Unjudgeable: it was not run.
     """
     if variant not in rows:
-        raise Unjudgeable(f"`{variant}` is not in the grid")
+        raise NotRun(variant)
     return rows[variant]
 
 
@@ -321,13 +336,17 @@ def swept(test: Mapping[str, Any], rows: Rows) -> list[Row]:
     return found
 
 
+WHOLE_TIMES = ("seconds", "seconds_per_epoch")
+"""Over all epochs, also those at a learning rate of 0."""
+
+
 def need(row: Row, measure: str) -> list[float]:
     """What every seed measured.
 
     Raises:
         Unjudgeable: a seed has no such number, or its time leaves out work that the published procedure does.
     """
-    if measure.startswith("seconds") and row.rate_decays and not row.settings["train"].get("idle_gradients", True):
+    if measure in WHOLE_TIMES and row.rate_decays and not row.settings["train"].get("idle_gradients", True):
         raise Unjudgeable(f"the time of `{row.variant}` leaves out idle epochs: `train.idle_gradients` is false")
     values = row.values(measure)
     if len(values) < len(row.seeds):
@@ -366,21 +385,28 @@ def settle(found: Interval, limit: float, side: str, told: str) -> Judged:
     """The verdict of an interval that should lie on `side` of `limit`."""
     where = found.side(limit)
     if where is None:
-        return Judged(OPEN, told, undecided(found, sum((one < limit) == (side == "below") for one in found.values)))
+        return undecided(told, found, sum((one < limit) == (side == "below") for one in found.values))
     return Judged(HOLDS if where == side else FAILS, told)
 
 
-def undecided(found: Interval, agree: int) -> str:
-    """Why an interval decides nothing, and how many seeds agree with the claim."""
+UNDECIDED = ", the interval does not decide"
+
+
+def undecided(told: str, found: Interval, agree: int) -> Judged:
+    """An interval decides nothing: how many seeds agree with the claim."""
     if found.n < 2:
-        return f"one seed shows no spread; it {'agrees' if agree else 'disagrees'}"
-    return f"{agree} of {found.n} seeds agree, the interval does not decide"
+        why = f"one seed shows no spread; it {'agrees' if agree else 'disagrees'}"
+    else:
+        why = f"{agree} of {found.n} seeds agree{UNDECIDED}"
+    return Judged(OPEN, told, why, lacks="seeds")
 
 
 def unanimous(right: Sequence[bool], told: str) -> Judged:
     if all(right):
         return Judged(HOLDS, told)
-    return Judged(OPEN, told, "seeds disagree") if any(right) else Judged(FAILS, told)
+    if any(right):
+        return Judged(OPEN, told, f"{sum(right)} of {len(right)} seeds agree", lacks="seeds")
+    return Judged(FAILS, told)
 
 
 def setting(row: Row, key: str) -> float:

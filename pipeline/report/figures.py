@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,36 +14,74 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pipeline.report import audit, codebooks, lattice, rates, speed, sweeps, words
+from pipeline.report import codebooks, counting, experiments, lattice, rates, speed, sweeps, words
 from pipeline.report.drawing import STYLE, WIDTH, Picture, by_epoch, looks, plain, save, scale_errors
 from pipeline.report.read import Results
 from pipeline.report.tables import Group, groups
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
-    """Draw every figure into `folder`, which is made; by name, in the order of the report."""
+    """Draw every figure into `folder`, which is made; by name, in the order of the report.
+
+    Where there are many rows, data sets and parts of their figures are drawn side by side, on as many cores as there
+    are.
+    """
     folder.mkdir(parents=True)
-    pictures: dict[str, Picture] = {}
-
-    def keep(figure: Figure, picture: Picture) -> None:
-        save(figure, folder / picture.name)
-        pictures[picture.name] = picture
-
+    tasks = []
+    for name in results.plan["datasets"]:
+        alone = replace(results, rows={row.name: row for row in results.of(name)})
+        tasks += [(alone, name, part, folder) for part in PARTS]
+    gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
+    workers = min(cores(), len(tasks)) if len(results.rows) >= MANY else 1
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            found = list(pool.map(draw_part, *zip(*tasks, strict=True)))
+    else:
+        found = [draw_part(*task) for task in tasks]
     with mpl.rc_context(STYLE):
-        for dataset in results.plan["datasets"]:
-            found = groups(results, dataset)
-            title = results.title(dataset)
-            for draw in (reconstructions, curves, usage):
-                keep(*draw(dataset, title, found))
-            for figure, picture in rates.draw(results, dataset):
-                keep(figure, picture)
-            for figure, picture in (*codebooks.draw(results, dataset), *audit.draw(results, dataset)):
-                keep(figure, picture)
-        keep(*lattice.draw())
-        for figure, picture in (*sweeps.draw(results), *speed.draw(results)):
-            keep(figure, picture)
+        found.append(keep([lattice.draw()], folder))
+        for draw in (codebooks.draw_across, counting.draw, sweeps.draw, speed.draw):
+            found.append(keep(draw(results), folder))
+    gc.unfreeze()
+    return {picture.name: picture for pictures in found for picture in pictures}
+
+
+MANY = 10  # rows from which more processes than one are worth their start
+
+
+def draw_part(results: Results, dataset: str, part: str, folder: Path) -> list[Picture]:
+    """Some of the figures of one data set."""
+    with mpl.rc_context(STYLE):
+        return keep((drawn for draw in PARTS[part] for drawn in draw(results, dataset)), folder)
+
+
+def of_all_rows(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+    """Reconstructions, training curves and use of the codes, which show every row in groups."""
+    found = groups(results, dataset)
+    for draw in (reconstructions, curves, usage):
+        yield draw(dataset, results.title(dataset), found)
+
+
+PARTS: dict[str, tuple[Callable[[Results, str], Iterator[tuple[Figure, Picture]]], ...]] = {
+    "rows": (of_all_rows,),
+    "others": (rates.draw, codebooks.draw, experiments.draw),
+}
+
+
+def keep(drawn: Iterable[tuple[Figure, Picture]], folder: Path) -> list[Picture]:
+    """Write the figures' files, each as soon as it is drawn."""
+    pictures = []
+    for figure, picture in drawn:
+        save(figure, folder / picture.name)
+        pictures.append(picture)
     return pictures
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Picture]:
@@ -48,22 +90,35 @@ def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[F
     originals = rows[0].pictures["originals"]
     strips = [("original", originals)]
     strips += [(words.title(row.variant), row.pictures["reconstructions"][0]) for row in rows]
+    whole = np.concatenate([strip(*fitting(images)) for _, images in strips])
     left = 2.0  # inches for the names
-    height = (WIDTH - left) / len(originals) * originals.shape[1] / originals.shape[2]
-    figure = plt.figure(figsize=(WIDTH, height * len(strips)))
-    for line, (name, images) in enumerate(strips):
-        bottom = 1 - (line + 1) / len(strips)
-        axes = figure.add_axes((left / WIDTH, bottom, 1 - left / WIDTH, 1 / len(strips)))
-        axes.imshow(strip(images), interpolation="none", cmap="gray", vmin=0, vmax=255, aspect="auto")
-        axes.axis("off")
-        figure.text(left / WIDTH - 0.01, bottom + 0.5 / len(strips), name, ha="right", va="center")
+    figure = plt.figure()
+    figure.set_size_inches(left + whole.shape[1] / figure.dpi, whole.shape[0] / figure.dpi)
+    figure.figimage(whole, xo=round(left * figure.dpi), cmap="gray", vmin=0, vmax=255, origin="upper")
+    for place, (name, _) in enumerate(strips):
+        figure.text(
+            (left - 0.1) / figure.get_figwidth(), 1 - (place + 0.5) / len(strips), name, ha="right", va="center"
+        )
     return figure, Picture(
         f"{dataset}-reconstructions",
         f"{title}: reconstructions",
         f"{len(originals)} test images of {title} in the first line; below, as reconstructed by {names_of(found)}.",
         """Test images and what each model makes of them (first seed); the same images for all, pixels enlarged as they
-        are.""",
+        are; pictures that are too large to stand side by side are reduced.""",
     )
+
+
+STRIP, WIDEST = 840, 1400  # dots of a line of pictures: enlarged up to the one, reduced to the other
+
+
+def fitting(images: UInt8[np.ndarray, "n h w c"]) -> tuple[np.ndarray, int, int]:
+    """The images, the gap between them, and how many times to enlarge their pixels so that a line fits the page."""
+    wide = len(images) * (images.shape[2] + 1)
+    if wide <= WIDEST:
+        return images, 1, max(1, STRIP // wide)
+    factor = -(-wide // WIDEST)
+    small = [np.asarray(Image.fromarray(one.squeeze()).reduce(factor)) for one in images]
+    return np.stack(small).reshape(len(images), *small[0].shape[:2], images.shape[-1]), 1, 1
 
 
 def strip(images: UInt8[np.ndarray, "n h w c"], gap: int = 1, times: int = 4) -> np.ndarray:

@@ -17,17 +17,25 @@ h1, h2, h3 { line-height: 1.2; margin-top: 1.8em; } h2 { border-bottom: 1px soli
 img { max-width: 100%; } a { color: #0366d6; } code, pre { font-size: 85%; background: #f4f4f4; }
 pre { padding: 1em; overflow-x: auto; } .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 85%; } th, td { border: 1px solid #ddd; padding: .3em .7em; }
+td > a:only-child { white-space: nowrap; }
 tr:nth-child(even) { background: #f8f8f8; }
+thead:not(:has(th:not(:empty))) { display: none; }
+p, li { overflow-wrap: anywhere; }
+@media (max-width: 600px) {
+  body { font-size: 14px; margin: 1em auto; padding: 0 .7em; } h1 { font-size: 1.5em; }
+  th, td { min-width: 3em; padding: .3em .5em; } td:nth-child(2) { min-width: 8em; } td:last-child { min-width: 9em; }
+}
 """
 
 
 def to_html(text: str, results: Results, reports: Path) -> str:
     """Turn the report's markdown into a whole page; `reports` is the folder it is relative to."""
     body = markdown.markdown(text, extensions=["tables", "toc", "sane_lists"])
+    body = body.replace(" ± ", "&nbsp;±&nbsp;")  # a number is not torn apart at the end of a line
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    body = inline_pictures(body, reports)
     body = re.sub(r'href="settings/([^"]+)\.yaml"', r'href="#settings-\1"', body)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body)
+    body = inline_pictures(body, reports)  # at the end: what follows would search through all of them
     head = f"<title>{title.group(1) if title else 'Report'}</title><style>{STYLE}</style>"
     start = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     return f"{start}{head}</head><body>\n{body}\n{settings(results, reports)}\n</body></html>\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report import audit, claims, papers, speed, sweeps, tables, verdicts, words
+from pipeline.report import audit, claims, counting, papers, speed, sweeps, tables, verdicts, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results
 
@@ -14,12 +14,19 @@ def page(results: Results, pictures: Mapping[str, Picture]) -> str:
     judged = claims.judge(results)
     parts = ["# Vector quantization in autoencoders: what was measured", opening(results)]
     parts += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
-    parts += [prose(GLANCE), "## How these numbers were made", tables.provenance(results), prose(HOW)]
+    several = len(results.plan["datasets"]) >= verdicts.MANY
+    parts += [
+        prose(GLANCE + (SHORT if several else "")),
+        "## How these numbers were made",
+        tables.provenance(results),
+        prose(HOW),
+    ]
     parts += ["## The rows of every table", tables.meanings(results)]
     for dataset in results.plan["datasets"]:
         parts += dataset_section(results, dataset, pictures)
     parts += verdicts_section(results, judged)
     parts += audit.section(results, pictures)
+    parts += counting.section(results, pictures)
     parts += papers.section(results, pictures)
     parts += sweeps.section(results, pictures)
     parts += speed.section(results, pictures)
@@ -34,8 +41,14 @@ def prose(text: str) -> str:
 
 
 GLANCE = """Each verdict is computed from this run; [verdicts in full](#verdicts) shows the numbers and the rules.
-"Not judged" has its reason there: a row that was not run, or seeds that do not decide. Claims marked "ours" are not the
-papers': they put the same question at equal rate, at a constant learning rate, or against a control."""
+**Open** means that the seeds do not decide: in so many of them the claim is true, but the 95 % interval of their mean
+reaches to the other side. With n = 2 that interval is 12.7 standard errors to either side, with n = 3 it is 4.3: more
+`grid.seeds` decide more. **Not run** names a row that is not in the grid. Numbers are mean ± standard deviation over n
+seeds, of the claim's model against the other. Claims marked "ours" are not the papers': they put the same question at
+equal rate, at a constant learning rate, on one epoch, or against a control."""
+
+SHORT = """ "2 of 3" after open: so many seeds agree. The numbers of so many data sets stand with the
+[verdicts in full](#verdicts)."""
 
 HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
 made the row. The last column of the first table names the command that makes the row again:
@@ -43,7 +56,8 @@ made the row. The last column of the first table names the command that makes th
 
 
 def opening(results: Results) -> str:
-    datasets = " and ".join(results.title(name) for name in results.plan["datasets"])
+    names = [results.title(name) for name in results.plan["datasets"]]
+    datasets = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     paper = results.papers["ll_vq_vae"]
     return prose(f"""An autoencoder with a quantizer turns an image into a few integers and back. This report compares
         quantizers on {datasets}: how well images come back, how many codes are used, how many bits they carry and how
@@ -85,7 +99,7 @@ def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Pictu
         parts += [f"**{group.title}.** {group.note}", tables.paper_form(results, dataset, group)]
     parts += ["### Further measures", prose(FURTHER_NOTE)]
     for group in found:
-        parts += [f"**{group.title}.**", tables.further(group)]
+        parts += [f"**{group.title}.**", *tables.further(group)]
     for kind, heading in FIGURES.items():
         if f"{dataset}-{kind}" in pictures:
             parts += [f"### {heading}", pictures[f"{dataset}-{kind}"].markdown()]
@@ -98,6 +112,7 @@ FIGURES = {
     "curves": "Training curves",
     "usage": "Use of the codes",
     "codebooks": "Number of codes against their dimension",
+    "gaps": "Gradient gap and quantization loss over the epochs",
     "selection": "Which codebook is selected",
 }
 
@@ -105,7 +120,8 @@ FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utiliza
 over training and validation images together; quantization loss and gradient gap on the first validation batch after the
 last epoch. n latents show no entropy above log2 n, so where nearly every latent has a code of its own, bits / latent is
 too low; "at most" is the sum over a lattice's dimensions, each coded by itself. Parameters are those of the quantizer
-alone. Time and memory are those of the hardware named above."""
+alone. In the first epoch every row trains by gradient, whatever later epochs leave out. Time and memory are those of
+the hardware named above."""
 
 
 def description(results: Results, dataset: str) -> str:

@@ -6,9 +6,8 @@ What was run here stands in its data set's section; what was not shows its publi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from pipeline.report import codebooks, summary, words
+from pipeline.report import balance, summary, words
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
@@ -25,7 +24,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
         parts += comparison(results, dataset)
     parts += ["**Table 3:** how the lattice begins, and how dense it is asked to be.", table_3(results)]
     parts += [f"**{name}:** {one['shows']}. {shown(results, one['dataset'])}" for name, one in first["figures"].items()]
-    return [*parts, f"### {second['short']}", *balance(results)]
+    return [*parts, f"### {second['short']}", *balance.section(results, pictures)]
 
 
 def shown(results: Results, dataset: str) -> str:
@@ -103,33 +102,3 @@ def table_3(results: Results) -> str:
         printed = [summary.plain(told.get("mse")), summary.plain(told.get("codes"))]
         lines.append([one["range"], str(one["gamma"]), one["target"], *printed, *cells])
     return table(heads, lines)
-
-
-def balance(results: Results) -> list[str]:
-    """The second paper's main table and figures, as far as they were run; its own numbers are not available."""
-    paper: dict[str, Any] = results.papers["balance"]
-    parts = ["Its published numbers are not available here, so that nothing can stand beside the measured ones."]
-    if any(row.variant in paper["models"] for row in results.rows.values()):
-        parts += [
-            "**Main table:** reconstruction error (MSE on test) per codebook and data set.",
-            balance_table(results),
-        ]
-    ran = [name for name in results.plan["datasets"] if len(codebooks.family(results, name)[0]) > 1]
-    names = "**Main table and figures:** reconstruction error, quantization loss, gradient gap and selection"
-    if ran:
-        links = ", ".join(f"[{results.title(name)}](#{name})" for name in ran)
-        parts.append(f"{names}: see {links}.")
-    else:
-        parts.append(f"{names}: not run; {run_command('mnist', list(paper['models']))} measures and draws them.")
-    return parts
-
-
-def balance_table(results: Results) -> str:
-    """A line per codebook, a column per data set of the paper and of this run."""
-    paper = results.papers["balance"]
-    titles = {**paper["datasets"], **{name: results.title(name) for name in results.plan["datasets"]}}
-    lines = []
-    for variant, name in paper["models"].items():
-        rows = [rows_of(results, dataset).get(variant) for dataset in titles]
-        lines.append([name, *(number(row, "test_mse") if row else "not run" for row in rows)])
-    return table(["[N, D]", *titles.values()], lines)

@@ -15,6 +15,7 @@ from pipeline.stage import Refused
 
 PREPARED = Path("data/prepared")
 PER_EPOCH = ("quantization_loss", "gradient_gap")
+FIRST_EPOCH = "seconds_first_epoch"
 CHOSEN = "chosen_"  # chosen_<N>x<D>: a codebook's share in the choices of an epoch
 PAPERS = Path(__file__).parent.parent / "papers"
 
@@ -51,7 +52,8 @@ class Row:
 
     def values(self, measure: str) -> list[float]:
         """What each seed measured; seeds for which the measure means nothing are left out."""
-        return [float(seed[measure]) for seed in self.seeds if seed.get(measure) is not None]
+        found = [seed.get(measure) for seed in self.seeds]
+        return [float(one) for one in found if isinstance(one, (int, float))]
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,11 @@ def read_row(root: Path, name: str) -> Row:
     with np.load(present(root / f"reports/runs/{name}.npz", command)) as arrays:
         pictures = {key: arrays[key] for key in arrays.files}
     add_selection(history)
-    seeds = [{**seed, **last_epoch(history, seed["seed"])} for seed in run["seeds"]]
+    seeds = [
+        {**seed, **last_epoch(history, seed["seed"]), **first_epoch(history, seed["seed"])} for seed in run["seeds"]
+    ]
     names = name, settings["dataset"], settings["variant"]
-    return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run["trace"]))
+    return Row(*names, settings, run["environment"], seeds, history, pictures, pd.DataFrame(run.get("trace", [])))
 
 
 def read_sweeps(root: Path, plan: dict[str, Any]) -> tuple[dict[str, Row], dict[str, str]]:
@@ -140,6 +144,12 @@ def last_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
     """What a seed's last epoch says of measures that are taken per epoch."""
     last = history[history["seed"] == seed].iloc[-1]
     return {measure: float(last[measure]) for measure in PER_EPOCH if measure in history and pd.notna(last[measure])}
+
+
+def first_epoch(history: pd.DataFrame, seed: int) -> dict[str, float]:
+    """How long a seed's first epoch took: in it every row trains, whatever later ones leave out."""
+    found = history[(history["seed"] == seed) & (history["epoch"] == 1)]
+    return {FIRST_EPOCH: float(found["seconds"].iloc[0])} if "seconds" in found and len(found) else {}
 
 
 def add_selection(history: pd.DataFrame) -> None:

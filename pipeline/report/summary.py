@@ -40,7 +40,7 @@ def metrics(results: Results) -> dict[str, Any]:
     """Data set → variant → measure → mean, std, n, for every number that a seed reports."""
     content: dict[str, Any] = {dataset: {} for dataset in results.plan["datasets"]}
     for row in results.rows.values():
-        measures = [key for key in row.seeds[0] if key != "seed"]
+        measures = [key for key in row.seeds[0] if key != "seed"]  # what is no number has no summary
         summaries = {measure: of(row, measure) for measure in measures}
         content[row.dataset][row.variant] = {key: vars(found) for key, found in summaries.items() if found}
     return content

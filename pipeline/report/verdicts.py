@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipeline.report import claims, summary, words
+from pipeline.report import balance, claims, codebooks, summary, words
 from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 from pipeline.report.tables import link, table
 
 MARKS = {HOLDS: "holds", FAILS: "**does not hold**", OPEN: "not judged"}
+MANY = 3  # data sets, from which on the first screen leaves numbers to the verdicts in full
+LACKS = {"seeds": "open", "rows": "not run"}
 
 
 def findings(results: Results, verdicts: Sequence[Verdict]) -> str:
@@ -29,26 +32,54 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     parts = [f"**[{results.title(dataset)}](#{dataset}).**"]
     if told:
         parts.append(f"Error (MSE on test): {'; '.join(told)}.")
+    parts += codebooks_in_short(results, dataset)
     here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
-    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS, OPEN)}
-    parts.append(
-        f"Of {len(here)} claims of the papers, {count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here, "
-        f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not, and {count[OPEN]} cannot be judged."
-    )
-    failed = [f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS]
-    if failed:
+    parts.append(count_in_short(here, max(len(row.seeds) for row in rows.values())))
+    many = len(results.plan["datasets"]) >= MANY
+    failed = [
+        one.number if many else f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS
+    ]
+    if failed and many:
+        parts.append(f"Not found here: {', '.join(failed)}.")
+    elif failed:
         parts.append(f"Not found here: {'; '.join(failed)}.")
-    if any(len(row.seeds) == 1 for row in rows.values()):
-        parts.append("Some rows have one seed (n = 1): their spread is not known, and what needs it is not judged.")
-    elif any(len(row.seeds) == 2 for row in rows.values()):
-        parts.append("Some rows have two seeds, whose 95 % interval is 12.7 standard errors to either side.")
     checked = list(meetings(results, dataset))
     if checked:
         parts.append(meeting_in_short(checked))
     audited = audit_in_short(rows)
-    if audited:
+    if audited and not many:
         parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
     return "- " + " ".join(parts)
+
+
+def codebooks_in_short(results: Results, dataset: str) -> list[str]:
+    """The best fixed codebook of one capacity, and the adaptive quantizer beside it."""
+    fixed, adaptive = codebooks.family(results, dataset)
+    best = balance.best_fixed(fixed) if len(fixed) > 1 else None
+    if best is None:
+        return []
+    beside = f"; {short(adaptive)}" if adaptive else ""
+    return [f"Of {len(fixed)} codebooks [N, D] of one capacity, the lowest mean error: {short(best)}{beside}."]
+
+
+def count_in_short(here: Sequence[Verdict], seeds: int) -> str:
+    """How many claims hold, do not, and have no verdict for which reason."""
+    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS)}
+    parts = [f"{count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here"]
+    parts.append(f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not")
+    deciding = "1 seed does" if seeds == 1 else f"{seeds} seeds do"
+    for name, (single, several) in REASONS.items():
+        open_ = sum(one.judged.verdict == OPEN and one.judged.lacks == name for one in here)
+        if open_:
+            parts.append(f"{open_} {(single if open_ == 1 else several).format(seeds=deciding)}")
+    return f"Of {len(here)} claims of the papers, {', '.join(parts[:-1])} and {parts[-1]}."
+
+
+REASONS = {  # what a verdict lacks → for one claim, for several
+    "seeds": ("is open, since {seeds} not decide it", "are open, since {seeds} not decide them"),
+    "": ("cannot be judged from what was measured", "cannot be judged from what was measured"),
+    "rows": ("needs rows that were not run", "need rows that were not run"),
+}
 
 
 def meeting_in_short(checked: Sequence[Meeting]) -> str:
@@ -95,16 +126,49 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
     for number, found in by_number.items():
         claim = found[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
-        lines.append([f"[{number}](#verdicts)", claim["claim"], claim["source"] + ours, *map(mark, found)])
-    heads = ["", "claim", "where", *(f"{results.title(name)} ({seeds(results, name)})" for name in datasets)]
+        lines.append(
+            [
+                f"[{number}](#verdicts)",
+                claim["claim"],
+                claim["source"] + ours,
+                *map(brief_mark if len(datasets) >= MANY else mark, found),
+            ]
+        )
+    heads = [
+        "",
+        "claim",
+        "where in the paper",
+        *(f"{results.title(name)} ({seeds(results, name)})" for name in datasets),
+    ]
     return table(heads, lines, left=len(heads))
 
 
 def mark(verdict: Verdict) -> str:
     """A verdict with its numbers, or with the reason why there is none, and the published numbers."""
-    told = MARKS[verdict.judged.verdict] + (f" ({verdict.judged.why})" if verdict.judged.why else "")
+    told = word(verdict) + (f" ({why(verdict)})" if verdict.judged.why else "")
     published = f" (published: {verdict.published})" if verdict.published != NONE else ""
     return told + (f": {verdict.brief}" if verdict.brief else "") + published
+
+
+def brief_mark(verdict: Verdict) -> str:
+    """A verdict alone, or how many seeds agree."""
+    if verdict.judged.lacks != "seeds":
+        return word(verdict)
+    agree = re.match(r"\d+ of \d+", verdict.judged.why)
+    return f"{word(verdict)}, {agree.group()}" if agree else word(verdict)
+
+
+def word(verdict: Verdict) -> str:
+    """holds, does not hold, or what is lacking."""
+    found = verdict.judged
+    return LACKS.get(found.lacks, MARKS[OPEN]) if found.verdict == OPEN else MARKS[found.verdict]
+
+
+def why(verdict: Verdict) -> str:
+    """The reason in the fewest words; the text below the table explains them."""
+    if verdict.judged.lacks == "rows":
+        return verdict.judged.why.removesuffix(" is not in the grid")
+    return verdict.judged.why.removesuffix(claims.UNDECIDED).partition(": ")[0]
 
 
 def seeds(results: Results, dataset: str) -> str:
@@ -121,7 +185,7 @@ def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
         alike = len(found) > 1 and len(reasons) == 1 and found[0].judged.verdict == OPEN
         for verdict in found[:1] if alike else found:
             where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
-            told = MARKS[verdict.judged.verdict] + (f": {verdict.judged.why}" if verdict.judged.why else "")
+            told = word(verdict) + (f": {verdict.judged.why}" if verdict.judged.why else "")
             lines.append(
                 [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, told],
             )

@@ -31,6 +31,7 @@ VARIANTS = {
         "VQ-VAE (EMA), corrected", "constant learning rate, counts begun at 1, smoothed counts not stored back"
     ),
     "lattice_corrected": Variant("LL-VQ-VAE, corrected", "constant learning rate"),
+    "lattice_long": Variant("LL-VQ-VAE, long", "constant learning rate, more epochs: when the spacing grows too far"),
     "adaptive": Variant("adaptive", "several codebooks; attention picks one for each image"),
     "fsq": Variant("FSQ", "each dimension rounded to a few fixed levels"),
     "lfq": Variant("LFQ", "each dimension reduced to its sign"),
@@ -58,6 +59,7 @@ MEASURES = {
     "utilization": Measure("utilization", 100.0, " %", 1),
     "quantizer_parameters": Measure("parameters", places=0, published="parameters"),
     "seconds": Measure("training time", unit=" s", places=1, published="duration"),
+    "seconds_first_epoch": Measure("time of the first epoch", unit=" s", places=1),
     "bits_per_latent": Measure("rate", unit=" bits", places=2),
     "quantization_loss": Measure("quantization loss"),
     "gradient_gap": Measure("gradient gap"),
@@ -76,7 +78,11 @@ def meaning(variant: str) -> str:
     if variant.startswith("kd_"):
         codes, dim = variant.removeprefix("kd_").split("x")
         return f"{codes} codes of {dim} numbers, moving averages"
-    return VARIANTS[variant].meaning if variant in VARIANTS else "named in params.yaml only"
+    return (
+        VARIANTS[variant].meaning
+        if variant in VARIANTS
+        else "named in params.yaml only; its settings file says what it is"
+    )
 
 
 GLOSSARY = {
@@ -96,6 +102,8 @@ GLOSSARY = {
     "collapse": "only a few of K codes are used",
     "quantization loss": "mean squared distance between the latents and the codes that replace them",
     "gradient gap": "how far the gradient at the codes, which training uses, is from that at the latents themselves",
+    "holds, does not hold": "the seeds put the claim on one side; the rules stand with the verdicts in full",
+    "open": "the seeds that were run do not decide; more `grid.seeds` may",
     "MSE": "mean squared error over all pixels and channels, pixels on a scale of width 1",
     "PSNR": "10·log₁₀(1 / MSE) in decibels; more is better",
     "seed": "the number that starts all randomness of one training; rows are trained once per seed",

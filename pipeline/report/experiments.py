@@ -1,0 +1,387 @@
+"""The audit's figures: one for every point that a training can show. Each is drawn where the rows it needs were run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pipeline.report import words
+from pipeline.report.audit import PUBLISHED, Rows, base_of, differences, of_the_paper, steady_lattices
+from pipeline.report.drawing import WIDTH, Picture, by_epoch, colour, looks, plain, scale_errors
+from pipeline.report.read import Results, Row
+
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 9}
+
+
+def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+    """The figures whose rows were run, in the order of the audit's points."""
+    images = int(results.about[dataset]["counts"]["train"])
+    rows = {row.variant: with_ramp(row, images) for row in results.of(dataset)}
+    title = results.title(dataset)
+    for name, (make, heading, alt, caption) in FIGURES.items():
+        figure = make(rows)
+        if figure:
+            yield figure, Picture(f"{dataset}-audit-{name}", f"{title}: {heading}", f"{title}: {alt}", caption)
+
+
+def epochs(rows: Rows) -> Figure | None:
+    """Learning rate and relative validation error per epoch, as published and corrected."""
+    shown = [rows[name] for base in PUBLISHED for name in (base, f"{base}_corrected") if name in rows]
+    if not shown or max(row.history["epoch"].max() for row in shown) < 2:
+        return None
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
+    for row in shown:
+        look = {"color": colour(row), "linestyle": "-" if row.rate_decays else "--", "marker": "o"}
+        first = row.history[row.history["epoch"] == 1].set_index("seed")["val_mse"]
+        row.history["relative"] = row.history["val_mse"] / row.history["seed"].map(first)
+        by_epoch(axes[0], row, "lr", look)
+        by_epoch(axes[1], row, "relative", look)
+    axes[0].set(title="learning rate", xlabel="epoch")
+    axes[1].set(title="validation MSE, relative to epoch 1", xlabel="epoch")
+    axes[1].legend(**BESIDE)
+    return figure
+
+
+# the lattice's spacing
+
+
+def spacing(rows: Rows) -> Figure | None:
+    """Mean spacing, per step against the pure ramp where a trace was kept, else per epoch; and validation error."""
+    names = ("lattice", "lattice_ramp", "lattice_frozen", "lattice_corrected")
+    shown = [rows[name] for name in names if name in rows and "spacing_mean" in rows[name].history]
+    if not shown:
+        return None
+    kept = {row.name: row.trace for row in shown if "ramp" in row.trace}
+    figure, axes = plt.subplots(1, 3 if kept else 2, figsize=(WIDTH, 3.6), layout="constrained")
+    look = looks(shown)
+    for row in shown:
+        if row.name in kept:
+            frozen = row.settings["quantizer"].get("learning") == "frozen"
+            for panel, column in zip(axes, ("spacing",) if frozen else ("spacing", "off_ramp"), strict=False):
+                mean = kept[row.name].groupby("step")[column].mean()
+                panel.plot(mean.index, mean, label=words.title(row.variant), **{**look[row.name], "marker": ""})
+        elif not kept:
+            by_epoch(axes[0], row, "spacing_mean", look[row.name], band=False)
+        by_epoch(axes[-1], row, "val_mse", look[row.name])
+    if kept:
+        longest = max(kept.values(), key=lambda found: float(found["ramp"].max()))
+        ramp = longest.groupby("step")["ramp"].mean()
+        axes[0].plot(ramp.index, ramp, color="black", linestyle=(0, (1, 2)), label="start + learning rate × steps")
+        axes[1].set(title="spacing minus ramp", xlabel="step")
+    axes[0].set(title="mean absolute spacing", xlabel="step" if kept else "epoch")
+    axes[-1].set(title="validation MSE", xlabel="epoch")
+    scale_errors(axes[-1])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=9)
+    return figure
+
+
+def with_ramp(row: Row, images: int) -> Row:
+    """The row with two more columns in its trace: the mean spacing of a pure `ramp`, and how far it is `off_ramp`.
+
+    The ramp begins at the first recorded spacing and grows, for γ < 0 shrinks, by the learning rate at every step.
+
+    Args:
+        images: in the training split.
+    """
+    if "spacing" not in row.trace:
+        return row
+    options = row.settings["train"]
+    steps = -(-min(images, options.get("max_images") or images) // options["batch_size"])
+    direction = -1.0 if float(row.settings["quantizer"].get("gamma", 1.0)) < 0 else 1.0
+    parts = []
+    for seed, found in row.trace.groupby("seed"):
+        rates = row.history[row.history["seed"] == seed].sort_values("epoch")["lr"].to_numpy()
+        travelled = np.concatenate([[0.0], np.cumsum(rates * steps)])
+        moved = np.interp(found["step"], steps * np.arange(len(travelled)), travelled)
+        ramp = found["spacing"].iloc[0] + direction * (moved - moved[0])
+        parts.append(found.assign(ramp=ramp, off_ramp=found["spacing"] - ramp))
+    return replace(row, trace=pd.concat(parts, ignore_index=True))
+
+
+def breaks(rows: Rows) -> Figure | None:
+    """Lattices at a constant learning rate: error and codes in use while the spacing grows."""
+    shown = steady_lattices(rows)
+    if not shown or max(row.history["epoch"].max() for row in shown) < 2:
+        return None
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.4), layout="constrained")
+    look = looks(shown)
+    for row in shown:
+        by_epoch(axes[0], row, "spacing_mean", look[row.name])
+        by_epoch(axes[1], row, "val_mse", look[row.name])
+        if "codes_val" in row.history:
+            mean = row.history.groupby("epoch")[["spacing_mean", "codes_val"]].mean()
+            axes[2].plot(mean["spacing_mean"], mean["codes_val"], **{**look[row.name], "marker": ""})
+        last = row.history[row.history["epoch"] == row.history["epoch"].max()].set_index("seed")["spacing_mean"]
+        ends = [(last[seed["seed"]], seed["codes_in_use"]) for seed in row.seeds if seed.get("codes_in_use")]
+        axes[2].plot(*zip(*ends, strict=True), **{**look[row.name], "linestyle": ""})
+    axes[0].set(title="mean absolute spacing", xlabel="epoch")
+    axes[1].set(title="validation MSE", xlabel="epoch")
+    axes[2].set(title="codes in use", xlabel="mean absolute spacing")
+    for panel in axes[1:]:
+        scale_errors(panel)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def dimensions(rows: Rows) -> Figure | None:
+    """How many dimensions of each lattice take more than one value."""
+    shown = [row for row in rows.values() if row.values("active_dimensions")]
+    if not shown:
+        return None
+    figure, axes = bars(shown)
+    for place, row in enumerate(reversed(shown)):
+        bar(axes, place, row.values("active_dimensions"), colour(row))
+    whole = shown[0].settings["model"]["dim"]
+    axes.axvline(whole, color="#666666", linestyle=":")
+    axes.set_xlabel(f"active dimensions (dotted: all {whole})")
+    return figure
+
+
+# counts
+
+
+def counts(rows: Rows) -> Figure | None:
+    """Distinct vectors against batches in training mode, beside the count over the frozen model."""
+    shown = [rows[name] for name in PUBLISHED if name in rows and "moving_codes" in rows[name].pictures]
+    if not shown:
+        return None
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
+    for row in shown:
+        batches, moved = row.pictures["moving_batches"], row.pictures["moving_codes"].mean(0)
+        axes.plot(batches, moved, color=colour(row), marker="o", markersize=4, label=words.title(row.variant))
+        frozen = float(np.mean(row.values("codes_in_use")))
+        axes.plot(1.3 * batches[-1], frozen, color=colour(row), marker="X", markersize=9, linestyle="")
+    codes_ = shown[0].settings["quantizer"]["num_codes"]
+    axes.axhline(codes_, color="#666666", linestyle=":", label=f"K = {codes_}")
+    axes.set(
+        xscale="log", yscale="log", xlabel="batches in training mode (cross: model frozen)", ylabel="distinct vectors"
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        plain(axis, (1.0,))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def codes(rows: Rows) -> Figure | None:
+    """In use, dead and moved, dead in the initial box: shares of every codebook."""
+    shown = [row for row in rows.values() if row.values("dead_codes")]
+    if not shown:
+        return None
+    figure, axes = bars(shown)
+    sizes = []
+    for place, row in enumerate(reversed(shown)):
+        dead, used = (float(np.mean(row.values(key))) for key in ("dead_codes", "codes_in_use"))
+        boxed = min(dead, float(np.mean(row.values("codes_in_initial_box") or [0.0])))
+        left = 0.0
+        for size, shade in zip((used, dead - boxed, boxed), SHADES.values(), strict=True):
+            axes.barh(place, 100 * size / (dead + used), left=left, color=colour(row), alpha=shade)
+            left += 100 * size / (dead + used)
+        sizes.append(dead + used)
+    for place, size in enumerate(sizes):
+        axes.text(101, place, f"K = {size:,.0f}", va="center", fontsize=8, color="#444444")
+    axes.set(xlabel="% of the codes", xlim=(0, 100))
+    shades = [Patch(color="#333333", alpha=shade, label=name) for name, shade in SHADES.items()]
+    axes.legend(handles=shades, **{**BESIDE, "bbox_to_anchor": (1.1, 0.5)})
+    return figure
+
+
+SHADES = {"in use": 1.0, "dead": 0.45, "dead, in its box": 0.15}
+
+
+def splits(rows: Rows) -> Figure | None:
+    """Error on validation and on test; codes over training and validation images, and on test."""
+    shown = [row for row in of_the_paper(rows) if row.values("val_mse") and row.values("codes_in_use_test")]
+    if not shown:
+        return None
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 1.2 + 0.26 * len(shown)), sharey=True, layout="constrained")
+    kinds = (
+        ("MSE (filled: validation)", "val_mse", "test_mse"),
+        ("distinct codes (filled: training, validation)", "codes_in_use", "codes_in_use_test"),
+    )
+    for panel, (title, *two) in zip(axes, kinds, strict=True):
+        for place, row in enumerate(reversed(shown)):
+            means = [float(np.mean(row.values(measure))) for measure in two]
+            panel.plot(means, [place, place], color=colour(row), linewidth=1)
+            for mean, face in zip(means, (colour(row), "white"), strict=True):
+                panel.plot(mean, place, marker="o", color=colour(row), markerfacecolor=face, linestyle="")
+        panel.set(xscale="log", title=title)
+        low, high = panel.dataLim.intervalx
+        plain(panel.xaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
+    names(axes[0], shown)
+    return figure
+
+
+# settings, time, size
+
+
+def switches(rows: Rows) -> Figure | None:
+    """What one setting alone does to the error, seed by seed."""
+    found = []
+    for row in of_the_paper(rows):
+        base = base_of(row, rows)
+        changed = differences(base.settings, row.settings) if base else {}
+        if base and len(changed) == 1 and "train.lr_decay" not in changed:
+            key, value = next(iter(changed.items()))
+            first = {seed["seed"]: seed["test_mse"] for seed in base.seeds}
+            ratios = [100 * (s["test_mse"] / first[s["seed"]] - 1) for s in row.seeds if first.get(s["seed"])]
+            found.append((f"{key.split('.')[-1]} = {value}, {words.title(base.variant)}", row, ratios))
+    if not found:
+        return None
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(found)), layout="constrained")
+    for place, (_, row, ratios) in enumerate(reversed(found)):
+        axes.plot(ratios, [place] * len(ratios), color=colour(row), marker="o", linestyle="", alpha=0.6)
+        axes.plot(np.mean(ratios), place, color=colour(row), marker="|", markersize=18, markeredgewidth=2.5)
+    axes.axvline(0, color="#666666", linestyle=":")
+    axes.set_yticks(range(len(found)), [label for label, _, _ in reversed(found)])
+    axes.set(xlabel="change of the MSE on test, %", ylim=(-0.7, len(found) - 0.3))
+    return figure
+
+
+def time(rows: Rows) -> Figure | None:
+    """Seconds of the first epoch, of the paper's own models."""
+    names_ = (*PUBLISHED, "lattice_dense", "lattice_wide")
+    shown = [rows[name] for name in names_ if name in rows and rows[name].values("seconds_first_epoch")]
+    if not shown:
+        return None
+    figure, axes = bars(shown)
+    for place, row in enumerate(reversed(shown)):
+        bar(axes, place, row.values("seconds_first_epoch"), colour(row))
+    axes.set_xlabel("seconds of the first epoch")
+    return figure
+
+
+def bits(rows: Rows) -> Figure | None:
+    """Bits of an image, of its latents as numbers, and of its latents as codes."""
+    shown = [rows[name] for name in (*PUBLISHED, "lattice_dense") if name in rows]
+    shown = [row for row in shown if any(row.values("bits_per_pixel")) and any(row.values("bits_per_latent"))]
+    if not shown:
+        return None
+    height, width, channels = shown[0].pictures["originals"].shape[1:]
+    pixels = height * width
+    rates = zip(shown[0].values("bits_per_pixel"), shown[0].values("bits_per_latent"), strict=True)
+    latents = next(a / b for a, b in rates if b) * pixels
+    lines = [("pixels, 8 bits each", 8.0 * pixels * channels, "#888888")]
+    lines.append(("latents as float32", 32.0 * latents * shown[0].settings["model"]["dim"], "#888888"))
+    for row in shown:
+        whole = [row_rate * pixels for row_rate in row.values("bits_per_pixel")]
+        lines.append((f"codes of {words.title(row.variant)}", float(np.mean(whole)), colour(row)))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(lines)), layout="constrained")
+    for place, (_, size, shade) in enumerate(reversed(lines)):
+        axes.barh(place, size, color=shade)
+    axes.set_yticks(range(len(lines)), [name for name, _, _ in reversed(lines)])
+    axes.set(xscale="log", xlabel="bits per image", xlim=(1, None))
+    plain(axes.xaxis, (1.0,))
+    return figure
+
+
+# what the figures share
+
+
+def bars(shown: Sequence[Row]) -> tuple[Figure, Axes]:
+    """A figure with a line for every row, the first at the top."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.3 * len(shown)), layout="constrained")
+    names(axes, shown)
+    return figure, axes
+
+
+def names(axes: Axes, shown: Sequence[Row]) -> None:
+    axes.set_yticks(range(len(shown)), [words.title(row.variant) for row in reversed(shown)])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+
+
+def bar(axes: Axes, place: float, values: Sequence[float], shade: str) -> None:
+    """The mean as a bar, and every seed as a dot."""
+    axes.barh(place, float(np.mean(values)), color=shade, alpha=0.6)
+    axes.plot(values, [place] * len(values), color="black", marker=".", linestyle="", markersize=4)
+
+
+Make = Callable[[Rows], Figure | None]
+FIGURES: dict[str, tuple[Make, str, str, str]] = {
+    "epochs": (
+        epochs,
+        "what epochs after the first change",
+        "learning rate per epoch, and validation error relative to the first epoch, as published and corrected.",
+        """Left, the learning rate of each epoch: as published it is 0 from the second on. Right, the validation error
+        relative to that after the first epoch: solid as published, dashed corrected. Mean over the seeds, band from the
+        smallest to the largest.""",
+    ),
+    "spacing": (
+        spacing,
+        "the lattice's spacing, learned and not",
+        "mean absolute spacing while training, and validation error, of learned, frozen, ramped and corrected "
+        "lattices.",
+        """The mean absolute spacing while training: learned, moved by the size loss alone (ramp), frozen, and at a
+        constant learning rate; dotted, the pure ramp, its start plus the learning rate at every step. Where learned and
+        ramp lie on one another, learning adds nothing to the ramp. Right, the validation errors with a band from the
+        smallest to the largest seed; else the mean of the seeds.""",
+    ),
+    "counts": (
+        counts,
+        "codes counted with the model frozen and while it moves",
+        "distinct quantized vectors against batches passed in training mode, with the count over the frozen model.",
+        """Distinct quantized vectors over training batches passed in training mode, as the paper's counts were taken: a
+        codebook that moves at every batch gives new vectors at every batch. Crosses at the right: distinct codes over
+        all training and validation images with the model frozen. Mean of the seeds.""",
+    ),
+    "codes": (
+        codes,
+        "what became of the K codes",
+        "for each codebook the share of codes in use, dead, and dead inside their initial box.",
+        """Codes in use over training and validation images, dead codes that moved, and dead codes that never left the
+        box in which plain VQ starts (±1/K), as shares of the codebook. Mean of the seeds.""",
+    ),
+    "switches": (
+        switches,
+        "what one setting changes",
+        "change of the error in percent for each row that differs from another in one setting.",
+        """The error on test of rows that differ in one setting from the first row of the same quantizer, relative to
+        that row: a dot per seed, a bar at the mean. Left of 0 the change helps.""",
+    ),
+    "splits": (
+        splits,
+        "which split is measured",
+        "error on validation and on test, and distinct codes over training and validation images and on test.",
+        """The same frozen models on different splits: hollow on test, filled on validation and, for the codes, on
+        training and validation together; mean of the seeds. The paper does not say on which split it took
+        its error, and counts codes over other images than those of the error. No image is flipped here.""",
+    ),
+    "time": (
+        time,
+        "time of the first epoch",
+        "seconds of the first epoch for each of the paper's quantizers.",
+        """The first epoch, in which every row trains by gradient, forward, backward and update; a dot per seed. Here
+        none of the quantizers builds a one-hot matrix on the host.""",
+    ),
+    "dimensions": (
+        dimensions,
+        "active dimensions of the lattices",
+        "number of dimensions that take more than one value, for each lattice.",
+        """Dimensions of a lattice whose codes take more than one value over training and validation images; a dot per
+        seed. All others carry nothing.""",
+    ),
+    "breaks": (
+        breaks,
+        "a lattice at a constant learning rate",
+        "spacing, validation error and codes in use of lattices whose learning rate is constant.",
+        """At a constant learning rate the size loss goes on driving the spacing apart. Left, the spacing per epoch;
+        middle, the validation error; right, the codes in use against the spacing at the end, a marker per seed. Mean of
+        the seeds, band from the smallest to the largest.""",
+    ),
+    "bits": (
+        bits,
+        "bits of an image and of its latents",
+        "bits per image of the pixels, of the latents as numbers, and of the latents as codes.",
+        """An image as it is stored, its latents as they come from the encoder, and its codes by their empirical entropy
+        on test. Only as codes are the latents smaller than the image. For a dense lattice, where nearly every latent
+        has a code of its own, the entropy is too low; see Error against rate.""",
+    ),
+}
