@@ -76,6 +76,8 @@ def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) 
     device = models.device(settings["train"]["device"])
     models.set_precision(settings["train"]["precision"])
     torch.use_deterministic_algorithms(device.type == "cpu")
+    # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
     val = Images(PREPARED / settings["dataset"], "val", device)
     Training(row, settings, seed, train.shape, device).run(train, val, unfinished / f"seed-{seed}.pt")

@@ -95,6 +95,7 @@ class OnePass(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)  # no zeros in memory for the codes, which have no gradient
         dtype = torch.promote_types(v.dtype, spacing.dtype)
         points, codes = v.new_empty(v.shape, dtype=dtype), v.new_empty(v.shape, dtype=torch.int32)
         k, d = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
@@ -113,8 +114,11 @@ class OnePass(torch.autograd.Function):
         return points, codes, mean, mean.clone()
 
     @staticmethod
-    def backward(ctx: Any, passed: Tensor, _: Any, codebook: Tensor, commitment: Tensor) -> tuple[Any, Any]:
+    def backward(ctx: Any, passed: Any, _: Any, codebook: Any, commitment: Any) -> tuple[Any, Any]:
         v, points, slope = ctx.saved_tensors
+        # what nobody asked about
+        passed = torch.zeros_like(points) if passed is None else passed
+        codebook, commitment = (slope.new_zeros(()) if grad is None else grad for grad in (codebook, commitment))
         share = 2 / v.numel() * commitment
         moved = torch.empty_like(points) if ctx.needs_input_grad[0] else None
         if moved is not None:
