@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from pipeline.quantizers import Quantizer
 
-
 SIZE = 2**17  # numbers worked on at once on a CPU: 512 KiB
 
 
