@@ -74,14 +74,19 @@ def train_row(row: str, settings: dict[str, Any]) -> None:
 def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) -> float:
     """Train one seed to its end, which it leaves as a checkpoint; gives the peak of memory in MB."""
     device = models.device(settings["train"]["device"])
-    models.set_precision(settings["train"]["precision"])
-    torch.use_deterministic_algorithms(device.type == "cpu")
-    # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    set_up(device, settings["train"]["precision"])
     train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
     val = Images(PREPARED / settings["dataset"], "val", device)
     Training(row, settings, seed, train.shape, device).run(train, val, unfinished / f"seed-{seed}.pt")
     return peak_memory(device)
+
+
+def set_up(device: torch.device, precision: str) -> None:
+    """How this process computes: at this precision, and on a CPU so that the same command gives the same numbers."""
+    models.set_precision(precision)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
