@@ -136,12 +136,15 @@ class Training:
     history: list[dict[str, float]] = field(init=False, default_factory=list)
     trace: list[dict[str, float]] = field(init=False, default_factory=list)
     """What the quantizer says of itself some times per epoch, after so many steps in all."""
+    network: models.Network = field(init=False)
+    """The model as training steps call it, compiled or not."""
     settled: bool = field(init=False, default=False)
     """Whether the last epoch, at a learning rate of 0, left the quantizer as it was: so will every epoch after it."""
 
     def __post_init__(self) -> None:
         options = self.settings["train"]
         self.model = models.build(self.settings, self.shape, self.seed).to(self.device)
+        self.network = models.compiled(self.model, self.device) if options["compile"] else self.model
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=options["lr"], fused=True)  # one pass over all weights
         # as published: stepped after every epoch, so that a decay of 0 ends learning by gradient with the first
@@ -208,7 +211,7 @@ class Training:
         """One update; gives the loss terms."""
         try:
             with models.autocast(self.device, self.settings["train"]["precision"]):
-                reconstructions, quantized = self.model(images)
+                reconstructions, quantized = self.network(images)
                 terms = {"mse": F.mse_loss(reconstructions, images), **quantized.losses}
                 loss = torch.stack(list(terms.values())).sum()
         except NonFinite:

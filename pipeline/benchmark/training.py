@@ -40,7 +40,7 @@ TRAIN: dict[str, Any] = {
     "idle_gradients": True,
     "max_images": None,
 }
-TRAIN |= {"flip": False, "device": "auto", "precision": "float32"}
+TRAIN |= {"flip": False, "device": "auto", "precision": "float32", "compile": False}
 
 
 def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
