@@ -74,6 +74,7 @@ class Train(Section):
     flip: bool
     device: Annotated[str, AfterValidator(_device)]
     precision: Literal["float32", "tf32", "bfloat16"]
+    compile: bool
 
 
 class Evaluate(Section):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,12 @@ from torch import Tensor
 
 from pipeline import files, quantizers
 from pipeline.autoencoder import Autoencoder
+from pipeline.quantizers import Quantized
 from pipeline.stage import Refused
 
 SETTINGS = Path("reports/settings")
+CXX = "clang++" if sys.platform == "darwin" else "g++"
+Network = Callable[[Tensor], tuple[Tensor, Quantized]]
 
 
 def read_settings(row: str) -> dict[str, Any]:
@@ -73,6 +80,35 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
     torch.manual_seed(2 * seed + 1)
     model = Autoencoder(quantizer, channels, **settings["model"])
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def compiled(model: Autoencoder, device: torch.device) -> Network:
+    """Encoder and decoder by `torch.compile`, with the model's weights; the quantizer between them as it is.
+
+    Results differ from the model's by rounding. Sums and activations are fused; on a GPU the kernels are launched
+    together, as CUDA graphs, which has not been tried yet. The first step of each batch size compiles, for a minute
+    or more.
+
+    Raises:
+        Refused: no compiler is found.
+    """
+    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", [CXX])
+    names = [os.environ[variable]] if os.environ.get(variable) else usual
+    if not any(shutil.which(name) for name in names):
+        raise Refused(
+            f"train.compile is true, but {' or '.join(names)}, the compiler that torch.compile calls, was not found; "
+            f"install it, name another in {variable}, or leave train.compile false."
+        )
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    encoder, decoder = (torch.compile(part, mode=mode, dynamic=False) for part in (model.encoder, model.decoder))
+
+    def network(images: Tensor) -> tuple[Tensor, Quantized]:
+        if device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
+        quantized = model.quantizer(encoder(images))
+        return decoder(quantized.z), quantized
+
+    return network
 
 
 def save(state: dict[str, Tensor], path: Path) -> None:

@@ -69,12 +69,19 @@ def train_row(row: str, settings: dict[str, Any]) -> None:
 def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) -> float:
     """Train one seed to its end, which it leaves as a checkpoint; gives the peak of memory in MB."""
     device = models.device(settings["train"]["device"])
-    models.set_precision(settings["train"]["precision"])
-    torch.use_deterministic_algorithms(device.type == "cpu")
+    set_up(device, settings["train"]["precision"])
     train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
     val = Images(PREPARED / settings["dataset"], "val", device)
     Training(row, settings, seed, train.shape, device).run(train, val, unfinished / f"seed-{seed}.pt")
     return peak_memory(device)
+
+
+def set_up(device: torch.device, precision: str) -> None:
+    """How this process computes: at this precision, and on a CPU so that the same command gives the same numbers."""
+    models.set_precision(precision)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
@@ -128,12 +135,15 @@ class Training:
     history: list[dict[str, float]] = field(init=False, default_factory=list)
     trace: list[dict[str, float]] = field(init=False, default_factory=list)
     """What the quantizer says of itself some times per epoch, after so many steps in all."""
+    network: models.Network = field(init=False)
+    """The model as training steps call it, compiled or not."""
     settled: bool = field(init=False, default=False)
     """Whether the last epoch, at a learning rate of 0, left the quantizer as it was: so will every epoch after it."""
 
     def __post_init__(self) -> None:
         options = self.settings["train"]
         self.model = models.build(self.settings, self.shape, self.seed).to(self.device)
+        self.network = models.compiled(self.model, self.device) if options["compile"] else self.model
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=options["lr"], fused=True)  # one pass over all weights
         # as published: stepped after every epoch, so that a decay of 0 ends learning by gradient with the first
@@ -200,7 +210,7 @@ class Training:
         """One update; gives the loss terms."""
         try:
             with models.autocast(self.device, self.settings["train"]["precision"]):
-                reconstructions, quantized = self.model(images)
+                reconstructions, quantized = self.network(images)
                 terms = {"mse": F.mse_loss(reconstructions, images), **quantized.losses}
                 loss = torch.stack(list(terms.values())).sum()
         except NonFinite:

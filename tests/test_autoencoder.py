@@ -40,6 +40,38 @@ def test_number_of_parameters_by_hand() -> None:
     assert sum(p.numel() for p in Decoder(1, 64, [64], 2, True).parameters()) == decoder
 
 
+@pytest.mark.parametrize("blocks", [0, 1, 2])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_overwriting_changes_no_number(blocks: int, precision: str) -> None:
+    """Against the same layers with sums and activations that leave their inputs alone."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(Encoder(3, 6, [4, 8], blocks, True), Decoder(3, 6, [4, 8], blocks, True))
+    x = torch.randn(2, 3, 8, 8)
+
+    def plain(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(module, Residual):
+            return x + nn.functional.conv2d(
+                nn.functional.conv2d(x, module.conv3.weight, padding=1).relu(), module.conv1.weight
+            )
+        if isinstance(module, nn.LeakyReLU):
+            return nn.functional.leaky_relu(x)
+        if isinstance(module, nn.Sequential):
+            for layer in module:
+                x = plain(layer, x)
+            return x
+        return module(x)
+
+    found = []
+    for function in (layers, lambda x: plain(layers, x)):
+        layers.zero_grad()
+        leaf = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            out = function(leaf)
+        out.float().square().sum().backward()
+        found.append([out, leaf.grad, *(p.grad.clone() for p in layers.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_residual_in_float64() -> None:
     block = Residual(3).double()
     x = torch.randn(2, 3, 5, 5, dtype=torch.float64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import torch
 from conftest import make_quantizer
 
 from pipeline import files
-from pipeline.benchmark import QUICK, clock, compare, machine, opponents, quantizers, training
-from pipeline.benchmark.__main__ import main
+from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, quantizers, search, training
+from pipeline.benchmark.__main__ import main, results
 from pipeline.report.__main__ import main as report
 
 CPU = torch.device("cpu")
@@ -21,7 +23,7 @@ CPU = torch.device("cpu")
 
 def test_a_quick_run_fills_every_part_but_the_slow_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "reports/benchmark.json"
-    parts = [word for part in ("quantizers", "training", "counting") for word in ("--part", part)]
+    parts = [word for part in ("quantizers", "search", "training", "counting") for word in ("--part", part)]
     monkeypatch.setattr(
         "sys.argv", ["benchmark", "--quick", "--threads", "1", "--device", "cpu", *parts, "--out", str(out)]
     )
@@ -29,7 +31,9 @@ def test_a_quick_run_fills_every_part_but_the_slow_ones(tmp_path: Path, monkeypa
     found = files.read_json(out)
     assert found["quick"] is True
     groups = [line["group"] for line in found["comparisons"]]
-    assert set(groups) == {"quantizer", "step", "epoch", "distinct"}
+    assert set(groups) == {"quantizer", "search", "step", "epoch", "distinct"}
+    assert found["finished"] is True
+    assert all(line["wrong"]["ours"] == 0 for line in found["comparisons"] if line["group"] == "search")
     for line in found["comparisons"]:
         assert line["ours"]["low"] <= line["ours"]["median"] <= line["ours"]["high"]
         assert line["ours"]["runs"] >= 3
@@ -103,11 +107,67 @@ def test_opponents_compute_what_ours_computes(name: str) -> None:
 
 
 def test_the_work_of_a_step_counts_its_convolutions_by_hand() -> None:
-    images = torch.zeros(5, 3, 8, 8)
-    work = training.step_work("lattice", (3, 8, 8), (4,), images)
+    work = training.step_work("lattice", (3, 8, 8), (4,), CPU).times(5)
     first = 2 * 4 * 4 * 4 * 3 * 4 * 4  # 4×4 outputs, 4 channels, each of 3·4·4 products: forward once, weights once
     assert work.operations > 5 * 2 * first
     assert work.operations % 5 == 0
+
+
+def test_work_of_many_takes_what_is_needed_once_once() -> None:
+    assert machine.Work(2.0, 3.0, 5.0).times(10) == machine.Work(25.0, 30.0)
+
+
+def test_brute_force_finds_the_smallest_index_of_equals() -> None:
+    vectors = torch.tensor([[0.0, 0.0], [3.0, 1.0]])
+    codes = torch.tensor([[9.0, 9.0], [3.0, 0.0], [3.0, 2.0], [0.0, 3.0]])
+    assert search.brute_force(vectors, codes).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("find", [opponents.nearest_by_matrix, lambda x, c: search.by_peer(x, c, {})])
+def test_other_searches_find_codes_that_lie_far_apart(find: Any) -> None:
+    """They err where codes are close; here they are not."""
+    codes = 10 * torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    vectors = codes[[3, 0, 6, 6]] + 0.01
+    assert find(vectors, codes).tolist() == [3, 0, 6, 6]
+
+
+def counting_up(device: torch.device, times: int) -> clock.Call:
+    """A contestant that fails once it has run so many times."""
+    left = iter(range(times))
+    return lambda: next(left)
+
+
+def test_a_contestant_apart_is_made_there_and_times_itself() -> None:
+    side = apart.Side(CPU)
+    call = side.make(counting_up, 2)
+    assert clock.in_turn({"there": call}, 1, 1.0, CPU, warm_up=1)["there"][0] >= 0
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        call()
+    assert clock.seconds_of(side.make(counting_up, 1), CPU) >= 0
+    side.end()
+    assert not side._process.is_alive()
+
+
+def test_what_a_machine_is_too_small_or_slow_for_is_left_out_with_the_reason() -> None:
+    big = training.step("vq", (3, 64, 64), (64,), 10**6, QUICK, CPU, {})
+    assert big["left_out"].startswith("needs about 1")
+    slow = training.step("vq", (3, 8, 8), (4,), 8, dataclasses.replace(QUICK, longest=0.0), CPU, {})
+    assert slow["left_out"].startswith("takes 0.0 s")
+
+
+def test_a_run_that_is_killed_leaves_what_it_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"group": "quantizer", "setting": {}}
+
+    def killed(*_: object) -> Iterator[dict[str, Any]]:
+        yield line
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantizers, "measure", killed)
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        for found in results(QUICK, CPU, True, ["quantizers"]):
+            kept.append((found["finished"], list(found["comparisons"])))
+    assert kept == [(False, [line])]
 
 
 def test_work_of_a_search() -> None:
@@ -135,12 +195,29 @@ def a_benchmark() -> dict[str, Any]:
         "textbook_mb": 183744.0,
     }
     spread = {"median": 1.25, "low": 1.0, "high": 2.0, "runs": 3}
+    search = {
+        **line,
+        "group": "search",
+        "setting": {"K": 512, "D": 128, "vectors": 98},
+        "wrong": {"ours": 0, "full matrix": 41},
+        "extra_mb": 12.0,
+        "extra_vectors": 12544,
+    }
+    step = {
+        **line,
+        "group": "step",
+        "setting": {"quantizer": "vq", "batch": 32},
+        "per_second": 8765.0,
+        "unit": "images",
+    }
     return {
         "environment": environment,
         "quick": False,
+        "finished": False,
+        "left_out": [{"group": "step", "setting": {"quantizer": "vq", "batch": 256}, "left_out": "needs about 20 GB"}],
         "clock": "processor",
         "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
-        "comparisons": [{"group": "quantizer", "setting": setting, **line}],
+        "comparisons": [{"group": "quantizer", "setting": setting, **line}, search, step],
         "memory": [memory],
         "starting": {"train": {"seconds": spread, "processor_seconds": {**spread, "median": 0.75}}},
     }
@@ -153,6 +230,14 @@ def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None
     files.write_json(tmp_path / "reports/benchmark.json", a_benchmark())
     report(tmp_path)
     text = (tmp_path / "reports/report.md").read_text()
-    for shown in ("a made-up CPU, 1 threads", "2 [1, 4]", "3.00× [2.50, 3.50], 7 MB", "needs 9.0 GB", "25%", "183,744"):
-        assert shown in text, shown
-    assert (tmp_path / "reports/figures/benchmark-codes.png").is_file()
+    shown = ["a made-up CPU, 1 threads", "2 [1, 4]", "3.00× [2.50, 3.50], 7 MB", "needs 9.0 GB", "25%", "183,744"]
+    shown += [
+        "stopped before its end",
+        "images per second",
+        "512",
+        "batch 256 (needs about 20 GB)",
+        "12 at 12,544",
+        "41",
+    ]
+    assert [words for words in shown if words not in text] == []
+    assert all((tmp_path / f"reports/figures/benchmark-{name}.png").is_file() for name in ("codes", "search"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,6 +228,44 @@ def test_one_seed_starts_all_variants_from_one_encoder(project: Project) -> None
         for key, value in starts[0].encoder.state_dict().items():
             assert torch.equal(value, other.encoder.state_dict()[key])
         assert torch.equal(starts[0].decoder[0].weight, other.decoder[0].weight)
+
+
+COMPILED = """
+import torch
+from pipeline import models, train
+
+row, images = "photos-vq_corrected", torch.rand(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+found = []
+for compiled in (False, True):
+    settings = models.read_settings(row)
+    settings["train"]["compile"] = compiled
+    training = train.Training(row, settings, 0, (3, 8, 8), torch.device("cpu"))
+    assert (training.network is training.model) != compiled
+    terms = training.step(images, 1, 1)
+    found.append((terms, {name: parameter.grad for name, parameter in training.model.named_parameters()}))
+torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-7)
+assert all(gradient.any() for gradient in found[1][1].values())
+"""
+
+
+@pytest.mark.skipif(shutil.which(models.CXX) is None, reason="torch.compile needs a compiler")
+def test_a_compiled_step_is_the_step_but_for_rounding(project: Project) -> None:
+    """In a process where shapes are not checked: the compiler cannot follow the checks."""
+    project("vq_corrected")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", COMPILED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_compiler_is_said_before_anything_is_trained(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = project("vq", compile=True)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(Refused, match=r"train\.compile is true, but no-such-compiler, the compiler that"):
+        train.Training("photos-vq", settings, 0, (3, 8, 8), torch.device("cpu"))
 
 
 def test_a_loss_that_is_not_finite_names_where(project: Project) -> None:

@@ -4,8 +4,9 @@
 
 clock      contestants measured in turn, medians with spread, ratios within a round; memory of a call
 machine    bandwidth and arithmetic of this machine, and the floor they set
+apart      contestants in processes of their own
 opponents  the textbook's quantizers, a plain training loop; other authors' library
-quantizers, training, counting, starting   what is compared
+quantizers, search, training, counting, memory, starting   what is compared
 
 This verb measures other verbs, and so is the one that imports them.
 """
@@ -28,7 +29,7 @@ class Plan:
         codes: K, for the curve of time against K at D = 64.
         grid: [K, D] of the second paper, K·D = 65,536.
         images: (C, H, W), widths and batch sizes of the training steps.
-        size: pixels of a batch times the first width, above which no training step is measured.
+        longest: seconds of a training step's floor, above which it is left out.
         epoch: images of the epoch that is measured.
         vectors_counted: vectors whose distinct ones are counted.
         celeba: images in the batch whose memory is measured.
@@ -40,7 +41,7 @@ class Plan:
     codes: tuple[int, ...]
     grid: tuple[tuple[int, int], ...]
     images: tuple[tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]], ...]
-    size: int
+    longest: float
     epoch: int
     vectors_counted: int
     celeba: int
@@ -55,7 +56,7 @@ SIZES = (
 )
 CODES = (64, 256, 1024, 4096, 16384, 65536)
 GRID = tuple((2**power, 2 ** (16 - power)) for power in range(9, 17))
-QUICK = Plan(3, 0.0, 98, (64, 256), ((512, 128), (65536, 1)), (((1, 8, 8), (4,), (8,)),), 2**20, 32, 500, 1)
+QUICK = Plan(3, 0.0, 98, (64, 256), ((512, 128), (65536, 1)), (((1, 8, 8), (4,), (8,)),), 1.0, 32, 500, 1)
 
 
 def plan(device: torch.device, quick: bool) -> Plan:
@@ -63,5 +64,5 @@ def plan(device: torch.device, quick: bool) -> Plan:
     if quick:
         return QUICK
     if device.type == "cuda":
-        return Plan(50, 20.0, 12544, CODES, GRID, SIZES, 2**33, 60000, 2_000_000, 64)
-    return Plan(15, 4.0, 3136, CODES, GRID, SIZES, 2**24, 512, 100_000, 64)
+        return Plan(50, 20.0, 12544, CODES, GRID, SIZES, 60.0, 60000, 2_000_000, 64)
+    return Plan(15, 4.0, 3136, CODES, GRID, SIZES, 1.5, 512, 100_000, 64)

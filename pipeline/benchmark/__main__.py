@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline import files, models, provenance, stage
-from pipeline.benchmark import Plan, clock, counting, machine, memory, plan, quantizers, starting, training
+from pipeline.benchmark import Plan, clock, counting, machine, memory, plan, quantizers, search, starting, training
 
 RESULT = Path("reports/benchmark.json")
-PARTS = ("quantizers", "training", "counting", "memory", "starting")
+COMPARISONS = {"quantizers": quantizers, "search": search, "training": training, "counting": counting}
+PARTS = (*COMPARISONS, "memory", "starting")
 
 
 def main() -> None:
@@ -28,26 +32,40 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     device = models.device(given.device)
     models.set_precision("float32")
-    files.write_json(given.out, result(plan(device, given.quick), device, given.quick, given.part or PARTS))
+    begin = time.monotonic()
+    # written after every line, so that a run that is killed leaves what it measured
+    for found in results(plan(device, given.quick), device, given.quick, given.part or PARTS):
+        files.write_json(given.out, found)
+    stage.log.info("%s: %.0f s", given.out, time.monotonic() - begin)
 
 
-def result(plan: Plan, device: torch.device, quick: bool, parts: Any = PARTS) -> dict[str, Any]:
-    """All that was measured; see `compare.compare` for a comparison."""
+def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
+    """All that was measured so far, again and again, the last time with `finished`.
+
+    `comparisons` holds what `compare.compare` gives and `left_out` what this machine is too small or slow for.
+    """
     found: dict[str, Any] = {
         "environment": provenance.environment(device),
         "quick": quick,
+        "finished": False,
         "clock": clock.kind(device),
         "load": list(os.getloadavg()),
         "machine": machine.describe(device),
+        "comparisons": [],
+        "left_out": [],
+        "memory": [],
+        "starting": {},
     }
-    comparisons: list[dict[str, Any]] = []
-    for name, part in (("quantizers", quantizers), ("training", training), ("counting", counting)):
-        if name in parts:
-            comparisons += part.measure(plan, device)
-    found["comparisons"] = comparisons
-    found["memory"] = memory.measure(plan) if "memory" in parts else []
-    found["starting"] = starting.measure(plan) if "starting" in parts else {}
-    return found
+    chosen = [part for name, part in COMPARISONS.items() if name in parts]
+    for line in itertools.chain.from_iterable(part.measure(plan, device) for part in chosen):
+        found["left_out" if "left_out" in line else "comparisons"].append(line)
+        yield found
+    if "memory" in parts:
+        found["memory"] = memory.measure(plan)
+        yield found
+    if "starting" in parts:
+        found["starting"] = starting.measure(plan)
+    yield {**found, "finished": True}
 
 
 if __name__ == "__main__":

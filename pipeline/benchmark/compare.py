@@ -68,6 +68,12 @@ def compare(
     return result
 
 
+def left_out(group: str, setting: dict[str, Any], why: str) -> dict[str, Any]:
+    """In place of a comparison that this machine is too small or slow for."""
+    stage.log.info("%s %s: left out, it %s", group, setting, why)
+    return {"group": group, "setting": setting, "left_out": why}
+
+
 def _floor(work: machine.Work, seconds: float, device: torch.device) -> dict[str, float]:
     least = machine.floor(work, device)
     return {"bytes": work.bytes, "operations": work.operations, "seconds": least, "share": least / seconds}

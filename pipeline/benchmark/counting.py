@@ -29,7 +29,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
         }
         work = Work(codes.numel() * codes.element_size())
         result = compare("distinct", {"codes": kind, "count": count}, made, work, plan, device)
-        yield {**result, "codes_per_second": count / result["ours"]["median"]}
+        yield {**result, "per_second": count / result["ours"]["median"], "unit": "codes"}
 
 
 def ours(codes: Tensor) -> int:

@@ -20,6 +20,11 @@ class Work:
 
     bytes: float
     operations: float = 0.0
+    once: float = 0.0
+
+    def times(self, count: int) -> Work:
+        """The work for so many: all but the bytes that are needed `once`."""
+        return Work(self.bytes * count + self.once, self.operations * count)
 
 
 @functools.cache

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pipeline.quantizers import Quantized, Quantizer
+
+
+def nearest_by_matrix(vectors: Float[Tensor, "n d"], codebook: Float[Tensor, "k d"]) -> Int[Tensor, " n"]:
+    """|x|² + |c|² - 2x·c for all pairs at once, in the vectors' own precision."""
+    return ((vectors**2).sum(1, keepdim=True) + (codebook**2).sum(1) - 2 * vectors @ codebook.t()).argmin(1)
 
 
 class Textbook(Quantizer):
@@ -34,8 +39,7 @@ class Textbook(Quantizer):
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
         v = latents.permute(0, 2, 3, 1).contiguous()
         flat, c = v.view(-1, self.dim), self.codebook
-        distances = (flat**2).sum(1, keepdim=True) + (c**2).sum(1) - 2 * flat @ c.t()
-        codes = distances.argmin(1)
+        codes = nearest_by_matrix(flat, c)
         where = "cpu" if self.on_host else codes.device
         one_hot = torch.zeros(len(codes), len(c), device=where).scatter_(1, codes[:, None].to(where), 1).to(flat.device)
         points = (one_hot @ c).view_as(v)

@@ -51,14 +51,21 @@ def call_of(module: nn.Module, latents: Tensor) -> Callable[[], None]:
 
 
 def latents_of(plan: Plan, dim: int, device: torch.device) -> Tensor:
-    """A batch (B, D, 7, 7) as the encoder gives it: channels-last."""
+    """A batch (B, D, 7, 7), the components of a vector apart in memory, as a network gives it unless told otherwise."""
     torch.manual_seed(0)
-    z = torch.randn(plan.vectors // 49, dim, 7, 7, device=device)
-    return z.contiguous(memory_format=torch.channels_last).requires_grad_()
+    return torch.randn(plan.vectors // 49, dim, 7, 7, device=device)
 
 
 def contestant(make: Callable[[], nn.Module], latents: Tensor, needs: float = 0.0) -> Contestant:
-    return Contestant(lambda: call_of(make().to(latents.device).train(), latents), needs)
+    """Each gets the latents, and the gradient, as the network before and after it has them: ours channels-last."""
+
+    def call() -> Callable[[], None]:
+        module = make().to(latents.device).train()
+        last = type(module).__module__.startswith(quantizers.__name__)
+        layout = torch.channels_last if last else torch.contiguous_format
+        return call_of(module, latents.clone(memory_format=layout).requires_grad_())
+
+    return Contestant(call, needs)
 
 
 def ours(name: str, dim: int, **settings: Any) -> Quantizer:

@@ -1,9 +1,11 @@
-"""A training step and an epoch, against a plain PyTorch loop; memory of a step at the largest codebook."""
+"""A training step and an epoch, against a plain PyTorch loop."""
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline import files
+from pipeline import files, stage, train
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
-from pipeline.benchmark import Plan
-from pipeline.benchmark.compare import OURS, Contestant, compare
+from pipeline.benchmark import Plan, clock, machine
+from pipeline.benchmark.apart import Side
+from pipeline.benchmark.compare import OURS, SHARE, Contestant, compare, free, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookLattice
 from pipeline.train import Training
 
 Shape = tuple[int, int, int]
+Widths = tuple[int, ...]
+PLAIN = "plain loop"
+BYTES = 45
+"""That a step holds at once per number of the first layer's output at full size: some 12 layers at a quarter of it."""
 QUANTIZERS = ("vq", "lattice")
 MODEL: dict[str, Any] = {"dim": 64, "residual_blocks": 2, "latent_activation": True, "output_activation": True}
 TRAIN: dict[str, Any] = {
@@ -34,21 +40,34 @@ TRAIN: dict[str, Any] = {
     "idle_gradients": True,
     "max_images": None,
 }
-TRAIN |= {"flip": False, "device": "auto", "precision": "float32"}
+TRAIN |= {"flip": False, "device": "auto", "precision": "float32", "compile": False}
 
 
 def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Steps for all sizes of image that a batch allows, then an epoch."""
-    for shape, hidden, batches in plan.images:
-        for batch in batches:
-            if batch * shape[1] * shape[2] * hidden[0] <= plan.size:
+    """Steps for all sizes of image and batch that this machine can do, then an epoch; what it cannot, with the reason.
+
+    Each side has a process: ours as the stage `train` sets its up, the plain loop's as Python starts it.
+    """
+    sides = {OURS: Side(device, begin), PLAIN: Side(device)}
+    try:
+        for shape, hidden, batches in plan.images:
+            for batch in batches:
                 for name in QUANTIZERS:
-                    yield step(name, shape, hidden, batch, plan, device)
-    for name in QUANTIZERS:
-        yield epoch(name, plan, device)
+                    yield step(name, shape, hidden, batch, plan, device, sides)
+        for name in QUANTIZERS:
+            yield epoch(name, plan, device, sides)
+    finally:
+        for side in sides.values():
+            side.end()
 
 
-def ours(name: str, shape: Shape, hidden: tuple[int, ...], batch: int, device: torch.device) -> Training:
+def begin(device: torch.device) -> None:
+    """As `pipeline.train` begins."""
+    stage.keep_freed_memory()
+    train.set_up(device, "float32")
+
+
+def ours(name: str, shape: Shape, hidden: Widths, batch: int, device: torch.device) -> Training:
     settings = {
         "dataset": "none",
         "model": {**MODEL, "hidden": list(hidden)},
@@ -61,7 +80,7 @@ def ours(name: str, shape: Shape, hidden: tuple[int, ...], batch: int, device: t
 class PlainLoop:
     """The same autoencoder with a textbook quantizer, as a user would train it."""
 
-    def __init__(self, name: str, shape: Shape, hidden: tuple[int, ...], device: torch.device) -> None:
+    def __init__(self, name: str, shape: Shape, hidden: Widths, device: torch.device) -> None:
         torch.manual_seed(0)
         quantizer = Textbook(64, 512) if name == "vq" else TextbookLattice(64)
         self.device = device
@@ -97,69 +116,101 @@ class OneByOne(Dataset[Tensor]):
         return torch.from_numpy(self.pixels[index]).permute(2, 0, 1).float() / 255
 
 
+def endless(batches: Callable[[], Iterable[Tensor]]) -> Iterator[Tensor]:
+    """Epoch after epoch."""
+    while True:
+        yield from batches()
+
+
+def our_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
+    """The next batch, forward, backward and update."""
+    training, images = ours(name, shape, hidden, batch, device), Images(folder, "train", device)
+    training.model.train()
+    batches = endless(lambda: images.shuffled(batch, training.order, flip=False))
+    return lambda: training.step(next(batches), 1, 1)
+
+
+def plain_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
+    """The same as a plain loop over a DataLoader."""
+    loop = PlainLoop(name, shape, hidden, device)
+    loader = DataLoader(OneByOne(np.load(folder / "train.npy")), batch, shuffle=True)
+    batches = endless(lambda: loader)
+    return lambda: loop.step(next(batches))
+
+
+def our_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
+    training = ours(name, shape, hidden, batch, device)
+    splits = [Images(folder, split, device) for split in SPLITS]
+    return lambda: training.epoch(*splits)
+
+
+def plain_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
+    loop = PlainLoop(name, shape, hidden, device)
+    arrays = {split: np.load(folder / f"{split}.npy") for split in SPLITS}
+    loaders = [DataLoader(OneByOne(pixels), batch, shuffle=split == "train") for split, pixels in arrays.items()]
+    return lambda: loop.epoch(*loaders)
+
+
 def step(
-    name: str, shape: Shape, hidden: tuple[int, ...], batch: int, plan: Plan, device: torch.device
+    name: str, shape: Shape, hidden: Widths, batch: int, plan: Plan, device: torch.device, sides: Mapping[str, Side]
 ) -> dict[str, Any]:
-    """Forward, backward and update of one batch that is on the device already."""
-    torch.manual_seed(1)
-    images = torch.rand(batch, *shape, device=device)
-    channels_last = images.contiguous(memory_format=torch.channels_last)
-
-    def make_ours() -> Callable[[], object]:
-        training = ours(name, shape, hidden, batch, device)
-        training.model.train()
-        return lambda: training.step(channels_last, 1, 1)
-
-    def make_plain() -> Callable[[], object]:
-        loop = PlainLoop(name, shape, hidden, device)
-        return lambda: loop.step(images)
-
+    """One step of a training, with getting its batch."""
     setting = {"quantizer": name, "image": list(shape), "hidden": list(hidden), "batch": batch}
-    made = {OURS: Contestant(make_ours), "plain loop": Contestant(make_plain)}
-    result = compare("step", setting, made, step_work(name, shape, hidden, images), plan, device)
-    return {**result, "images_per_second": batch / result["ours"]["median"]}
+    needs = BYTES * batch * shape[1] * shape[2] * hidden[0]
+    if needs > SHARE * free(device):
+        return left_out("step", setting, f"needs about {needs / 1e9:,.0f} GB")
+    work = step_work(name, shape, hidden, device).times(batch)
+    least = machine.floor(work, device)
+    if least > plan.longest:
+        return left_out("step", setting, f"takes {least:,.1f} s at least")
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), {"train": 2 * batch}, shape)
+        arguments = (Path(folder), name, shape, hidden, batch)
+        made = {
+            OURS: Contestant(partial(sides[OURS].make, our_steps, *arguments)),
+            PLAIN: Contestant(partial(sides[PLAIN].make, plain_steps, *arguments)),
+        }
+        result = compare("step", setting, made, work, plan, device)
+    return {**result, "per_second": batch / result["ours"]["median"], "unit": "images"}
 
 
-def step_work(name: str, shape: Shape, hidden: tuple[int, ...], images: Tensor) -> Work:
-    """Operations of all products and convolutions, forward and backward; bytes of the images and the weights."""
-    model = ours(name, shape, hidden, len(images), images.device).model
-    one = images[:1].contiguous(memory_format=torch.channels_last)
+@functools.cache
+def step_work(name: str, shape: Shape, hidden: Widths, device: torch.device) -> Work:
+    """For one image: operations of all products and convolutions, forward and backward; bytes of image and weights."""
+    from torch.utils.flop_counter import FlopCounterMode  # here, since it brings compilers along
+
+    model = ours(name, shape, hidden, 1, device).model
+    one = torch.zeros(1, *shape, device=device).contiguous(memory_format=torch.channels_last)
     with FlopCounterMode(display=False) as counter:
         reconstructions, quantized = model(one)
         torch.stack([F.mse_loss(reconstructions, one), *quantized.losses.values()]).sum().backward()
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return Work(4.0 * images.numel() * 3 + 4.0 * weights * 8, float(counter.get_total_flops()) * len(images))
+    return Work(4.0 * one.numel() * 3, float(counter.get_total_flops()), 4.0 * weights * 8)
 
 
-def epoch(name: str, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """An epoch with its data from the file to the last validation image, batch 64."""
+def epoch(name: str, plan: Plan, device: torch.device, sides: Mapping[str, Side], batch: int = 64) -> dict[str, Any]:
+    """An epoch with its data, from the file to the last validation image."""
     shape, hidden, _ = plan.images[0]
     with tempfile.TemporaryDirectory() as folder:
-        arrays = {split: write(Path(folder), split, plan.epoch // part, shape) for split, part in SPLITS.items()}
-        files.write_yaml(Path(folder) / "about.yaml", {"offset": 0.0})
-
-        def make_ours() -> Callable[[], object]:
-            training = ours(name, shape, hidden, 64, device)
-            train, val = (Images(Path(folder), split, device) for split in SPLITS)
-            return lambda: training.epoch(train, val)
-
-        def make_plain() -> Callable[[], object]:
-            loop = PlainLoop(name, shape, hidden, device)
-            train, val = (DataLoader(OneByOne(a), 64, shuffle=s == "train") for s, a in arrays.items())
-            return lambda: loop.epoch(train, val)
-
+        write(Path(folder), {split: plan.epoch // part for split, part in SPLITS.items()}, shape)
+        arguments = (Path(folder), name, shape, hidden, batch)
         setting = {"quantizer": name, "image": list(shape), "hidden": list(hidden), "images": plan.epoch}
-        made = {OURS: Contestant(make_ours), "plain loop": Contestant(make_plain)}
-        work = step_work(name, shape, hidden, torch.zeros(plan.epoch, *shape, device=device))
-        return compare("epoch", setting, made, work, plan, device)
+        made = {
+            OURS: Contestant(partial(sides[OURS].make, our_epoch, *arguments)),
+            PLAIN: Contestant(partial(sides[PLAIN].make, plain_epoch, *arguments)),
+        }
+        work = step_work(name, shape, hidden, device).times(plan.epoch)
+        result = compare("epoch", setting, made, work, plan, device)
+    return {**result, "per_second": plan.epoch / result["ours"]["median"], "unit": "images"}
 
 
 SPLITS = {"train": 1, "val": 6}
 """Split → one image of it for so many of the training split."""
 
 
-def write(folder: Path, split: str, count: int, shape: Shape) -> np.ndarray:
-    """Random images (count, H, W, C) in `folder`/`split`.npy; also given back."""
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape[1:], shape[0]), dtype=np.uint8)
-    np.save(folder / f"{split}.npy", pixels)
-    return pixels
+def write(folder: Path, counts: Mapping[str, int], shape: Shape) -> None:
+    """Random images (count, H, W, C) of every split as a prepared data set."""
+    for split, count in counts.items():
+        pixels = np.random.default_rng(0).integers(0, 256, (count, *shape[1:], shape[0]), dtype=np.uint8)
+        np.save(folder / f"{split}.npy", pixels)
+    files.write_yaml(folder / "about.yaml", {"offset": 0.0})

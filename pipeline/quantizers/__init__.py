@@ -76,6 +76,9 @@ class Quantizer(nn.Module, abc.ABC):
     straight: bool = True
     """Whether the gradient reaches the latents as if nothing had been quantized: as through `unquantized`."""
 
+    losses_show: bool = False
+    """Whether a latent that is NaN or infinite makes a loss so too; then looking at the losses is enough."""
+
     progress: float = 0.0
     """The share of the training that is done, from 0 to 1; training keeps it up to date for what is annealed."""
 
@@ -157,9 +160,12 @@ class Quantizer(nn.Module, abc.ABC):
         if dim != self.dim:
             raise ValueError(f"latents have {dim} components, but the quantizer was made for {self.dim}")
         v = latents.permute(0, 2, 3, 1).reshape(-1, dim)  # (N, D); no copy where latents are channels-last
-        if (v.device.type == "cpu" or not self.training) and not finite(v):
+        watched = v.device.type == "cpu" or not self.training
+        if watched and not self.losses_show and not finite(v):
             raise NonFinite("latents hold NaN or infinity")
         z, codes, losses = self.quantize(v, batch)
+        if watched and self.losses_show and not finite(torch.stack(list(losses.values()))) and not finite(v):
+            raise NonFinite("latents hold NaN or infinity")
         z = z.view(batch, height, width, dim).permute(0, 3, 1, 2)
         return Quantized(z, codes.view(batch, height, -1, *codes.shape[1:]), losses)
 

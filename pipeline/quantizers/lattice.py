@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from pipeline.quantizers import Quantizer
 
+SIZE = 2**17  # numbers worked on at once on a CPU: 512 KiB
+
 
 class Lattice(Quantizer):
     """The points {b ∘ k : k ∈ ℤᴰ}, with one learned spacing bᵢ per axis; the code of a point is k.
@@ -29,6 +31,7 @@ class Lattice(Quantizer):
     """
 
     finite = False
+    losses_show = True
 
     def __init__(
         self,
@@ -64,11 +67,9 @@ class Lattice(Quantizer):
         self, latents: Float[Tensor, "n d"], images: int
     ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], dict[str, Float[Tensor, ""]]]:
         """What `Quantizer.quantize` makes of `nearest` and `losses`, in fewer passes over memory."""
-        spacing = self.spacing if self.learning == "learned" else self.spacing.detach()
-        points, codes, codebook_loss, commitment = OnePass.apply(latents, spacing)
-        size_loss = -self.gamma * self.spacing.abs().sum()
-        losses = {"codebook_loss": codebook_loss, "commitment_loss": self.beta * commitment, "size_loss": size_loss}
-        return points, codes, losses
+        learned = self.learning == "learned"
+        points, codes, *losses = OnePass.apply(latents, self.spacing, learned, self.beta, self.gamma)
+        return points, codes, dict(zip(("codebook_loss", "commitment_loss", "size_loss"), losses, strict=True))
 
     def decode(self, codes: Int[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
         return self.spacing * codes
@@ -85,50 +86,68 @@ class Lattice(Quantizer):
 
 
 class OnePass(torch.autograd.Function):
-    """Points, codes and both squared errors at once, and their gradients by hand.
+    """Points, codes and losses at once, and their gradients by hand.
 
-    With n numbers in v, k = round(v / b) and d = b∘k - v, both losses are Σd²/n. The codebook loss moves b alone:
-    its gradient is 2/n · Σ d∘k over the vectors, which is summed up where d and k are at hand. The commitment loss
-    moves v alone: -2/n · d, onto which the gradient of the points passes straight. On a CPU it works on a few rows at
-    a time, which a core's cache holds: in fresh memory for every step, fetching pages takes longer than computing.
+    With n numbers in v, k = round(v / b) and d = b∘k - v, both squared errors are Σd²/n. The codebook loss moves b
+    alone: its gradient is 2/n · Σ d∘k over the vectors, which is summed up where d and k are at hand. The commitment
+    loss moves v alone: -2β/n · d, onto which the gradient of the points passes straight. On a CPU it works on a few
+    rows at a time, which a core's cache holds: in fresh memory for every step, fetching pages takes longer than
+    computing. Where all fit at once, d is kept for the way back.
     """
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, spacing: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, v: Tensor, spacing: Tensor, learned: bool, beta: float, gamma: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)  # no zeros in memory for the codes, which have no gradient
         dtype = torch.promote_types(v.dtype, spacing.dtype)
         points, codes = v.new_empty(v.shape, dtype=dtype), v.new_empty(v.shape, dtype=torch.int32)
         k, d = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
-        inverse, learned = 1 / spacing, ctx.needs_input_grad[1]
-        error, slope = v.new_zeros((), dtype=torch.float64), torch.zeros_like(spacing)
+        inverse, learned = 1 / spacing, learned and ctx.needs_input_grad[1]
+        errors, slope = [], torch.zeros_like(spacing) if learned else None
         for part, point, code in zip(*(x.split(_rows(v)) for x in (v, points, codes)), strict=True):
             steps, off = k[: len(part)], d[: len(part)]
             code.copy_(torch.mul(part, inverse, out=steps).round_())
             torch.sub(torch.mul(steps, spacing, out=point), part, out=off)
-            if learned:
+            errors.append(torch.dot(off.view(-1), off.view(-1)))
+            if slope is not None:
                 slope += steps.mul_(off).sum(0)
-            error += off.square_().sum()
-        ctx.save_for_backward(v, points, slope)
         ctx.mark_non_differentiable(codes)
-        mean = (error / v.numel()).to(dtype)
-        return points, codes, mean, mean.clone()
+        ctx.constants = 2 / v.numel(), beta, gamma
+        ctx.save_for_backward(spacing, slope, *([v, points] if len(errors) > 1 else [d]))
+        mean = (torch.stack(errors).sum(dtype=torch.float64) / v.numel()).to(dtype)
+        return points, codes, mean, beta * mean, -gamma * spacing.abs().sum()
 
     @staticmethod
-    def backward(ctx: Any, passed: Tensor, _: Any, codebook: Tensor, commitment: Tensor) -> tuple[Any, Any]:
-        v, points, slope = ctx.saved_tensors
-        share = 2 / v.numel() * commitment
-        moved = torch.empty_like(points) if ctx.needs_input_grad[0] else None
-        if moved is not None:
-            d = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
-            for part, point, straight, out in zip(
-                *(x.split(_rows(v)) for x in (v, points, passed, moved)), strict=True
-            ):
-                torch.addcmul(straight, torch.sub(part, point, out=d[: len(part)]), share, out=out)
-        return moved, 2 / v.numel() * codebook * slope if ctx.needs_input_grad[1] else None
+    def backward(ctx: Any, passed: Any, _: Any, codebook: Any, commitment: Any, size: Any) -> tuple[Any, ...]:
+        spacing, slope, *kept = ctx.saved_tensors
+        twice, beta, gamma = ctx.constants
+        moved, turned = None, []
+        if ctx.needs_input_grad[0]:
+            passed = torch.zeros_like(kept[-1]) if passed is None else passed
+            moved = _descend(passed, kept, twice * (passed.new_zeros(()) if commitment is None else beta * commitment))
+        if slope is not None and codebook is not None:
+            turned.append(twice * codebook * slope)
+        if ctx.needs_input_grad[1] and size is not None:
+            turned.append(-gamma * size * spacing.sgn())
+        return moved, sum(turned) if turned else None, None, None, None
+
+
+def _descend(passed: Tensor, kept: list[Tensor], share: Tensor) -> Tensor:
+    """passed - share∘d, where kept is either d alone or v and the points, of which d is the difference."""
+    if len(kept) == 1:
+        return torch.addcmul(passed, kept[0], -share)
+    v, points = kept
+    moved = torch.empty_like(points)
+    d = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
+    for part, point, straight, out in zip(*(x.split(_rows(v)) for x in (v, points, passed, moved)), strict=True):
+        torch.addcmul(straight, torch.sub(part, point, out=d[: len(part)]), share, out=out)
+    return moved
 
 
 def _rows(v: Tensor) -> int:
-    """How many rows at a time: 512 KiB on a CPU, all on a GPU."""
-    return max(1, 2**17 // v.shape[1]) if v.device.type == "cpu" else max(1, len(v))
+    """How many rows at a time: as many as SIZE numbers on a CPU, all on a GPU."""
+    return max(1, SIZE // v.shape[1]) if v.device.type == "cpu" else max(1, len(v))
 
 
 def initial_range(num_codes: int, dim: int) -> float:

@@ -13,10 +13,12 @@ from pipeline.report.read import Results
 from pipeline.report.tables import table
 
 NAME = "benchmark-codes"
+SEARCH = "benchmark-search"
 CURVES = {"lattice": "lattice", "vq": "VQ", "vq_ema": "EMA"}
 TITLES = {
     "quantizer": "One quantizer call, forward and backward",
-    "step": "One training step",
+    "search": "The nearest code of each vector, vectors and codes from N(0, 1)",
+    "step": "One training step with its batch",
     "epoch": "An epoch with its data",
     "distinct": "Counting distinct codes",
 }
@@ -34,6 +36,10 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
         lines = [line for line in found["comparisons"] if line["group"] == group]
         if lines:
             parts += [f"**{title}.**", comparisons(lines)]
+        if group == "search" and lines:
+            parts += [pictures[SEARCH].markdown()] if SEARCH in pictures else []
+            parts += ["**Vectors that get a wrong code.**", wrong(lines)]
+        parts += left_out([line for line in found["left_out"] if line["group"] == group])
     if found["memory"]:
         parts += ["**Memory of a batch of CelebA's size at [65536, 1].**", memory(found["memory"])]
     if found["starting"]:
@@ -44,6 +50,8 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
 def opening(found: dict[str, Any]) -> str:
     where, machine = found["environment"], found["machine"]
     quick = " This was a quick run, to see that it works: its numbers say nothing." if found["quick"] else ""
+    if not found["finished"]:
+        quick += " The run was stopped before its end: what it had measured by then is shown."
     clock = (
         "of processor (other work on the machine does not count)" if found["clock"] == "processor" else "that passed"
     )
@@ -60,11 +68,14 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
     """One line per setting; columns for all opponents."""
     settings = list(dict.fromkeys(key for line in lines for key in line["setting"]))
     names = list(dict.fromkeys(name for line in lines for name in (*line["opponents"], *line["skipped"])))
-    heads = [*settings, "ours, ms", *names, "memory, MB", "floor, ms", "share"]
+    unit = next((line["unit"] for line in lines if "unit" in line), None)
+    rate = [] if unit is None else [f"{unit} per second"]
+    heads = [*settings, "ours, ms", *rate, *names, "memory, MB", "floor, ms", "share"]
     body = [
         [
             *(written(line["setting"].get(key, "–")) for key in settings),
             time(line["ours"]),
+            *([f"{line['per_second']:,.0f}"] if rate else []),
             *(opponent(line, name) for name in names),
             "–" if line["ours"]["memory_mb"] is None else f"{line['ours']['memory_mb']:,.0f}",
             "–" if line["floor"] is None else f"{1e3 * line['floor']['seconds']:,.3g}",
@@ -73,6 +84,29 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
         for line in lines
     ]
     return table(heads, body)
+
+
+def wrong(lines: Sequence[dict[str, Any]]) -> str:
+    """Of each contestant, against every distance in float64; and what memory ours needs at a larger batch."""
+    names = list(dict.fromkeys(name for line in lines for name in line["wrong"]))
+    body = [
+        [
+            *(f"{line['setting'][key]:,}" for key in ("K", "D", "vectors")),
+            *(f"{line['wrong'][name]:,}" if name in line["wrong"] else "–" for name in names),
+            "–" if line["extra_mb"] is None else f"{line['extra_mb']:,.0f} at {line['extra_vectors']:,}",
+        ]
+        for line in lines
+    ]
+    return table(["K", "D", "vectors", *names, "memory of ours, MB, at so many vectors"], body)
+
+
+def left_out(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """One sentence on what this machine is too small or slow for."""
+    told = [
+        f"{', '.join(f'{key} {written(value)}' for key, value in line['setting'].items())} ({line['left_out']})"
+        for line in lines
+    ]
+    return [f"Left out here: {'; '.join(told)}."] if told else []
 
 
 def written(value: Any) -> str:
@@ -117,8 +151,31 @@ def starting(found: dict[str, dict[str, Any]]) -> str:
 
 
 def draw(results: Results) -> list[tuple[Figure, Picture]]:
-    """Time of one call against K, measured: the complexities of LL-VQ-VAE's Table 1."""
+    """Time against K of a quantizer call, the complexities of LL-VQ-VAE's Table 1; and of a search at one capacity."""
     found = results.benchmark or {"comparisons": []}
+    return [*_draw_calls(found), *_draw_search(found)]
+
+
+def _draw_search(found: dict[str, Any]) -> list[tuple[Figure, Picture]]:
+    lines = [line for line in found["comparisons"] if line["group"] == "search"]
+    if not lines:
+        return []
+    figure, axes = plt.subplots(figsize=(WIDTH * 0.7, 4.2), layout="constrained")
+    for name in dict.fromkeys(["ours", *(name for line in lines for name in line["opponents"])]):
+        measured = [(line["setting"]["K"], {"ours": line["ours"], **line["opponents"]}.get(name)) for line in lines]
+        points = [(codes, 1e3 * one["median"]) for codes, one in measured if one is not None]
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="K = 65,536 / D", ylabel="milliseconds")
+    for axis in (axes.xaxis, axes.yaxis):
+        plain(axis, (1.0,))
+    axes.legend()
+    caption = f"""Median time for {lines[0]["setting"]["vectors"]:,} vectors. The full matrix is |x|² + |c|² - 2x·c in
+        float32; the table says how many vectors each gives a wrong code."""
+    title = "Search at every [K, D] of one capacity"
+    return [(figure, Picture(SEARCH, title, "Time of a search against K on log axes, for each contestant.", caption))]
+
+
+def _draw_calls(found: dict[str, Any]) -> list[tuple[Figure, Picture]]:
     lines = [line for line in found["comparisons"] if line["group"] == "quantizer" and line["setting"]["D"] == 64]
     drawn = {name: [one for one in lines if one["setting"]["quantizer"] == name] for name in CURVES}
     if not lines:
