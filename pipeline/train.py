@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import files, gaps, measures, models, provenance, side_by_side, stage
+from pipeline import distinct, files, gaps, measures, models, provenance, side_by_side, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.quantizers import NonFinite
@@ -202,7 +202,7 @@ class Training:
         self.settled = rate == 0 and all(torch.equal(before[name], after[name]) for name in before)
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
-        line |= {"val_mse": self.error(val), "seconds": seconds}
+        line |= {**self.validate(val), "seconds": seconds}
         line |= gaps.gap(self.model, val.batch(slice(0, options["batch_size"])))
         return line | self.model.quantizer.statistics()
 
@@ -242,12 +242,15 @@ class Training:
         )
 
     @torch.no_grad()
-    def error(self, images: Images) -> float:
-        """Mean squared error over a split, the model frozen."""
+    def validate(self, images: Images) -> dict[str, float]:
+        """Mean squared error and distinct codes over the validation split, the model frozen."""
         self.model.eval()
-        batches = images.in_order(self.settings["train"]["batch_size"])
-        errors = [measures.squared_error(batch, self.model(batch)[0]) for batch in batches]
-        return torch.cat(errors).mean().item()
+        errors, codes = [], distinct.Counter()
+        for batch in images.in_order(self.settings["train"]["batch_size"]):
+            reconstructions, quantized = self.model(batch)
+            errors.append(measures.squared_error(batch, reconstructions))
+            codes.add(quantized.codes.flatten(0, 2))
+        return {"val_mse": torch.cat(errors).mean().item(), "codes_val": codes.distinct}
 
     def save(self, path: Path) -> None:
         state = {

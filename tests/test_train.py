@@ -331,6 +331,7 @@ def test_evaluation_recomputed_in_float64(project: Project) -> None:
     assert numbers["val_mse"] == pytest.approx(found["val"][0], rel=1e-4)
     together = torch.cat([found["train"][1], found["val"][1]]).unique()
     assert numbers["codes_in_use"] == len(together)
+    assert outputs("photos-vq_corrected")[1].query("seed == 0")["codes_val"].iloc[-1] == len(found["val"][1].unique())
     assert numbers["dead_codes"] == 16 - len(together)
     assert numbers["utilization"] == len(together) / 16
     share = found["test"][1].bincount().double() / len(found["test"][1])
