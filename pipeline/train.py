@@ -25,10 +25,10 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import distinct, files, gaps, measures, models, provenance, side_by_side, stage
+from pipeline import distinct, files, gaps, measures, models, parts, provenance, side_by_side, stage
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
-from pipeline.quantizers import NonFinite
+from pipeline.quantizers import NonFinite, Quantized
 
 PREPARED = Path("data/prepared")
 MODELS = Path("models")
@@ -210,8 +210,8 @@ class Training:
         """One update; gives the loss terms."""
         try:
             with models.autocast(self.device, self.settings["train"]["precision"]):
-                reconstructions, quantized = self.network(images)
-                terms = {"mse": F.mse_loss(reconstructions, images), **quantized.losses}
+                error, quantized = self.forward(images)
+                terms = {"mse": error, **quantized.losses}
                 loss = torch.stack(list(terms.values())).sum()
         except NonFinite:
             raise self.no_longer_finite(epoch, step) from None
@@ -222,6 +222,17 @@ class Training:
             loss.backward()
             self.optimizer.step()
         return terms
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Quantized]:
+        """Error of the reconstructions, and what the quantizer gave; on a CPU large batches are decoded in parts."""
+        if self.network is self.model and self.device.type == "cpu":
+            quantized = self.model.quantizer(self.model.encoder(images))
+            few = parts.at_once(quantized.z)
+            if few < len(images):
+                return parts.squared_error(self.model.decoder, quantized.z, images, few), quantized
+            return F.mse_loss(self.model.decoder(quantized.z), images), quantized
+        reconstructions, quantized = self.network(images)
+        return F.mse_loss(reconstructions, images), quantized
 
     def means(self, record: Float[Tensor, "steps terms"], sizes: list[int], epoch: int) -> list[float]:
         """The mean of every loss term over the epoch's images.
