@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from pipeline.report import words
 from pipeline.report.audit import PUBLISHED, Rows, base_of, differences, of_the_paper, steady_lattices
@@ -76,6 +77,7 @@ def spacing(rows: Rows) -> Figure | None:
         ramp = longest.groupby("step")["ramp"].mean()
         axes[0].plot(ramp.index, ramp, color="black", linestyle=(0, (1, 2)), label="start + learning rate × steps")
         axes[1].set(title="spacing minus ramp", xlabel="step")
+        axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # no factor beside the title
     axes[0].set(title="mean absolute spacing", xlabel="step" if kept else "epoch")
     axes[-1].set(title="validation MSE", xlabel="epoch")
     scale_errors(axes[-1])
