@@ -55,12 +55,11 @@ def nearest(vectors: Float[Tensor, "n d"], codebook: Float[Tensor, "k d"]) -> In
         )
     if codebook.shape[0] == 0 or codebook.shape[1] == 0:
         raise ValueError(f"the codebook is empty: {tuple(codebook.shape)}")
-    return _nearest(vectors.detach(), codebook.detach())
+    search = _opaque if torch.compiler.is_compiling() else _nearest  # the first call of `_opaque` loads the compiler
+    return search(vectors.detach(), codebook.detach())
 
 
-@torch.library.custom_op("pipeline::nearest", mutates_args=(), schema="(Tensor vectors, Tensor codebook) -> Tensor")
 def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """One opaque operation to `torch.compile`, which would else be free to reorder its sums."""
     with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
         x, c = _in_range(vectors, codebook)
         if len(x) == 0 or len(c) == 1:
@@ -72,7 +71,13 @@ def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         return _by_products(x, c)
 
 
-@_nearest.register_fake
+@torch.library.custom_op("pipeline::nearest", mutates_args=(), schema="(Tensor vectors, Tensor codebook) -> Tensor")
+def _opaque(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """One operation to `torch.compile`, which would else be free to reorder its sums."""
+    return _nearest(vectors, codebook)
+
+
+@_opaque.register_fake
 def _(vectors: Tensor, codebook: Tensor) -> Tensor:
     return vectors.new_empty(vectors.shape[0], dtype=torch.int64)
 

@@ -225,7 +225,7 @@ def test_the_matrix_of_distances_is_never_held(k: int, d: int, kind: str) -> Non
     vectors, codebook = torch.randn(3000, d), codes_of(kind, k, d)
     largest = Largest()
     with largest:
-        search._nearest._init_fn(vectors, codebook)
+        search._nearest(vectors, codebook)
     assert 0 < largest.bytes < 3000 * k * 4 / 1.4
     assert largest.bytes <= 8 * 2**20
 
