@@ -317,3 +317,13 @@ def test_a_chain_of_rows_with_different_seeds_or_learning_rates_is_told_why() ->
     test = on(kind="chain", variants=["a", "b"])
     rows = {"a": row("a", test_mse=HIGH), "b": row("b", test_mse=LOW, decay=1.0)}
     assert claims.decide(test, rows).why == "the two have different learning rates over the epochs"
+
+
+def test_the_first_screen_tells_what_was_measured_without_its_interval() -> None:
+    test = on(kind="best", variant="a", among=["b", "c"])
+    rows = {name: row(name, test_mse=values) for name, values in (("a", LOW), ("b", HIGH), ("c", MID))}
+    full = claims.decide(test, rows).measured
+    assert "difference -1" in full
+    short = claims.without_intervals(full)
+    assert short == "`a` 1.00 ± 0.10, `c` 2.00 ± 0.10"
+    assert claims.without_intervals(claims.NONE) == ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,7 +111,8 @@ def judge(results: Results) -> list[Verdict]:
             for dataset in results.plan["datasets"]:
                 rows = {row.variant: row for row in (*results.of(dataset), *results.swept_of(dataset))}
                 published = publish(paper, claim, dataset)
-                judged, numbers = decide(claim["test"], rows), brief(claim["test"], rows)
+                judged = decide(claim["test"], rows)
+                numbers = brief(claim["test"], rows) or without_intervals(judged.measured)
                 found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
     return found
 
@@ -438,6 +440,11 @@ def brief(test: Mapping[str, Any], rows: Rows) -> str:
         numbers = [tell(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
         told.append((", then " if "variants" in test else " against ").join(numbers))
     return ", ".join(told) if all(rows[name].values(test["measure"]) for name in names) else ""
+
+
+def without_intervals(measured: str) -> str:
+    """What was measured, without how often and without the part that tells a difference and its interval."""
+    return re.sub(r" \(n = \d+\)|[;,] (difference|change|ratio) .*", "", "" if measured == NONE else measured)
 
 
 def both(one: Row, other: Row, measure: str) -> str:
