@@ -17,7 +17,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     Changed parameters are no such change: each row keeps its settings, and the plan what differs from the commit.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml")
+    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml", ":(exclude,glob)**/dvc.lock")
     return {
         "commit": commit,
         "dirty": bool(changes) if commit else None,
