@@ -95,7 +95,7 @@ ENVIRONMENT = {
     "date": "2026-01-02T03:04:05+00:00",
     "python": "3.11.9",
     "torch": "2.12.0",
-    "device": "Some CPU",
+    "device": "Some(R) CPU",
     "threads": 2,
     "platform": "Linux",
 }

@@ -41,7 +41,7 @@ def main(root: Path = Path()) -> None:
 def name_of(results: Results) -> str:
     """Data sets and hardware, in letters that a path takes."""
     devices = dict.fromkeys(str(row.environment["device"]) for row in results.rows.values())
-    words = [*results.plan["datasets"], *devices]
+    words = [*results.plan["datasets"], *(re.sub(r"\((R|TM)\)", "", device) for device in devices)]
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", word.lower()).strip("-") for word in words)
 
 
