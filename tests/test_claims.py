@@ -327,3 +327,13 @@ def test_the_first_screen_tells_what_was_measured_without_its_interval() -> None
     short = claims.without_intervals(full)
     assert short == "`a` 1.00 ± 0.10, `c` 2.00 ± 0.10"
     assert claims.without_intervals(claims.NONE) == ""
+
+
+def test_an_optimum_at_an_end_agrees_with_no_seed() -> None:
+    """Both seeds are lowest at an end, which the spread does not decide: none agrees that it lies between."""
+    test = on(kind="optimum", variants=["a", "b", "c"])
+    rows = {
+        name: row(name, test_mse=values) for name, values in (("a", [1.0, 2.0]), ("b", [1.1, 5.0]), ("c", HIGH[:2]))
+    }
+    found = claims.decide(test, rows)
+    assert (found.verdict, found.why) == (OPEN, "0 of 2 seeds agree, the interval does not decide")

@@ -13,7 +13,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -255,7 +255,10 @@ def optimum(test: Mapping[str, Any], rows: Rows) -> Judged:
     )
     if all(step.verdict == HOLDS for step in steps):
         return Judged(HOLDS if inside else FAILS, told)
-    return replace(next(step for step in steps if step.verdict != HOLDS), verdict=OPEN, measured=told)
+    values = [need(row, test["measure"]) for row in found]
+    agree = sum(min(seed[1:-1], default=math.inf) < min(seed[0], seed[-1]) for seed in zip(*values, strict=True))
+    changes = interval([a - b for a, b in paired(lowest, rivals[0], test["measure"])])
+    return undecided(told, changes, agree)
 
 
 def grows(test: Mapping[str, Any], rows: Rows) -> Judged:

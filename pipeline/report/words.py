@@ -105,6 +105,6 @@ GLOSSARY = {
     "holds, does not hold": "the seeds put the claim on one side; the rules stand with the verdicts in full",
     "open": "the seeds that were run do not decide; more `grid.seeds` may",
     "MSE": "mean squared error over all pixels and channels, pixels on a scale of width 1",
-    "PSNR": "10·log₁₀(1 / MSE) in decibels; more is better",
+    "PSNR": "10·log₁₀(1 / MSE) of each image in decibels, their mean; more is better",
     "seed": "the number that starts all randomness of one training; rows are trained once per seed",
 }
