@@ -215,7 +215,7 @@ def splits(rows: Rows) -> Figure | None:
             panel.plot(means, [place, place], color=colour(row), linewidth=1)
             for mean, face in zip(means, (colour(row), "white"), strict=True):
                 panel.plot(mean, place, marker="o", color=colour(row), markerfacecolor=face, linestyle="")
-        panel.set(xscale="log", title=title)
+        panel.set(xscale="log", title=title, xlabel="log scale")
         low, high = panel.dataLim.intervalx
         plain(panel.xaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
     names(axes[0], shown)
