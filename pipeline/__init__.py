@@ -9,6 +9,7 @@ Verbs, run as `python -m pipeline.<verb>` and by `dvc repro`, in this order; a v
     benchmark   this machine              → reports/benchmark.json: time and memory; only when asked for
     sweeps      settings of many rows     → sweeps/results/: train and evaluate for each row; only when asked for
     report      reports/runs/             → reports/report.md, reports/figures/, reports/metrics.json
-Nouns: config, stage, files, registry; autoencoder, quantizers/, search, measures, probes, distinct, batches; datasets/,
-fetch, archives, images; papers/*.yaml. The name written in params.yaml is the name of the file you open.
+Nouns: config, stage, files, registry, sources, provenance; autoencoder, models, quantizers/, search, measures, gaps,
+probes, distinct, batches, parts, side_by_side; datasets/, fetch, archives, images; papers/*.yaml. The name written in
+params.yaml is the name of the file you open.
 """

@@ -122,12 +122,14 @@ def breaks(rows: Rows) -> Figure | None:
         if "codes_val" in row.history:
             mean = row.history.groupby("epoch")[["spacing_mean", "codes_val"]].mean()
             axes[2].plot(mean["spacing_mean"], mean["codes_val"], **{**look[row.name], "marker": ""})
+            continue  # the counts below are over training and validation images, which is no end of this line
         last = row.history[row.history["epoch"] == row.history["epoch"].max()].set_index("seed")["spacing_mean"]
         ends = [(last[seed["seed"]], seed["codes_in_use"]) for seed in row.seeds if seed.get("codes_in_use")]
         axes[2].plot(*zip(*ends, strict=True), **{**look[row.name], "linestyle": ""})
     axes[0].set(title="mean absolute spacing", xlabel="epoch")
     axes[1].set(title="validation MSE", xlabel="epoch")
-    axes[2].set(title="codes in use", xlabel="mean absolute spacing")
+    recorded = all("codes_val" in row.history for row in shown)
+    axes[2].set(title="codes on validation" if recorded else "codes in use", xlabel="mean absolute spacing")
     for panel in axes[1:]:
         scale_errors(panel)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
@@ -375,7 +377,8 @@ FIGURES: dict[str, tuple[Make, str, str, str]] = {
         "a lattice at a constant learning rate",
         "spacing, validation error and codes in use of lattices whose learning rate is constant.",
         """At a constant learning rate the size loss goes on driving the spacing apart. Left, the spacing per epoch;
-        middle, the validation error; right, the codes in use against the spacing at the end, a marker per seed. Mean of
+        middle, the validation error; right, codes against the spacing: on validation after every epoch, or, where
+        that was not recorded, those in use at the end, a marker per seed. Mean of
         the seeds, band from the smallest to the largest.""",
     ),
     "bits": (
