@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline import files, quantizers
 from pipeline.autoencoder import Autoencoder
@@ -83,11 +83,37 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
 
 
 def compiled(model: Autoencoder, device: torch.device) -> Network:
-    """Encoder and decoder by `torch.compile`, with the model's weights; the quantizer between them as it is.
+    """The model's parts by `torch.compile`, with its weights; a quantizer that does not fuse stays as it is.
 
-    Results differ from the model's by rounding. Sums and activations are fused; on a GPU the kernels are launched
-    together, as CUDA graphs, which has not been tried yet. The first step of each batch size compiles, for a minute
-    or more.
+    Results differ from the model's by rounding. The first step of each batch size compiles, for a minute or more.
+
+    Raises:
+        Refused: no compiler is found.
+    """
+    require_compiler(device)
+    encoder, decoder = fused(model.encoder, device), fused(model.decoder, device)
+    between = fused(model.quantizer, device) if model.quantizer.fuses else model.quantizer
+
+    def network(images: Tensor) -> tuple[Tensor, Quantized]:
+        if device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
+        quantized = between(encoder(images))
+        return decoder(quantized.z), quantized
+
+    return network
+
+
+def fused(part: nn.Module, device: torch.device) -> Callable[..., Any]:
+    """A module by `torch.compile`: sums and activations in few passes over memory.
+
+    On a GPU the kernels are launched together, as CUDA graphs, which has not been tried yet.
+    """
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return torch.compile(part, mode=mode, dynamic=False)
+
+
+def require_compiler(device: torch.device) -> None:
+    """See that there is what `torch.compile` calls.
 
     Raises:
         Refused: no compiler is found.
@@ -99,16 +125,6 @@ def compiled(model: Autoencoder, device: torch.device) -> Network:
             f"train.compile is true, but {' or '.join(names)}, the compiler that torch.compile calls, was not found; "
             f"install it, name another in {variable}, or leave train.compile false."
         )
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
-    encoder, decoder = (torch.compile(part, mode=mode, dynamic=False) for part in (model.encoder, model.decoder))
-
-    def network(images: Tensor) -> tuple[Tensor, Quantized]:
-        if device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
-        quantized = model.quantizer(encoder(images))
-        return decoder(quantized.z), quantized
-
-    return network
 
 
 def save(state: dict[str, Tensor], path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,9 @@ from typing import Any
 import made_up
 import pytest
 import torch
-from conftest import make_quantizer
+from conftest import ROOT, make_quantizer
 
-from pipeline import files
+from pipeline import files, models
 from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, quantizers, search, training
 from pipeline.benchmark.__main__ import main, results
 from pipeline.report.__main__ import main as report
@@ -49,6 +53,32 @@ def test_contestants_take_turns_and_each_begins_a_round() -> None:
     times = clock.in_turn(calls, 3, 10.0, CPU, warm_up=1)
     assert order == [*"abc", *"abc", *"bca", *"cab"]
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+FUSED = """
+import json
+import torch
+from pipeline.benchmark import QUICK, quantizers
+
+print(json.dumps(quantizers.fused(98, QUICK, torch.device("cpu"))))
+"""
+
+
+@pytest.mark.skipif(shutil.which(models.CXX) is None, reason="torch.compile needs a compiler")
+def test_a_compiled_lattice_is_measured_beside_itself_and_the_textbook() -> None:
+    """In a process where shapes are not checked: the compiler cannot follow the checks."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", FUSED], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["setting"]["quantizer"] == "lattice, compiled"
+    assert list(found["opponents"]) == ["ours, not compiled", "textbook", "textbook, compiled"]
+
+
+def test_without_a_compiler_a_compiled_lattice_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert quantizers.fused(98, QUICK, CPU)["left_out"] == "needs a compiler, which was not found"
 
 
 def test_spread_and_ratios_by_hand() -> None:
@@ -207,6 +237,7 @@ def a_benchmark() -> dict[str, Any]:
         **line,
         "group": "step",
         "setting": {"quantizer": "vq", "batch": 32},
+        "skipped": {},  # one opponent, whose share of the floor is then shown
         "per_second": 8765.0,
         "unit": "images",
     }
@@ -234,6 +265,8 @@ def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None
     shown += [
         "stopped before its end",
         "images per second",
+        "textbook's share",
+        " 8%",
         "512",
         "batch 256 (needs about 20 GB)",
         "12 at 12,544",

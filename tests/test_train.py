@@ -234,7 +234,7 @@ COMPILED = """
 import torch
 from pipeline import models, train
 
-row, images = "photos-vq_corrected", torch.rand(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+row, images = "photos-%s", torch.rand(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
 found = []
 for compiled in (False, True):
     settings = models.read_settings(row)
@@ -249,11 +249,12 @@ assert all(gradient.any() for gradient in found[1][1].values())
 
 
 @pytest.mark.skipif(shutil.which(models.CXX) is None, reason="torch.compile needs a compiler")
-def test_a_compiled_step_is_the_step_but_for_rounding(project: Project) -> None:
+@pytest.mark.parametrize("variant", ["vq_corrected", "lattice_corrected"])
+def test_a_compiled_step_is_the_step_but_for_rounding(project: Project, variant: str) -> None:
     """In a process where shapes are not checked: the compiler cannot follow the checks."""
-    project("vq_corrected")
+    project(variant)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", COMPILED]
+    command = [sys.executable, "-c", COMPILED % variant]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
 

@@ -26,6 +26,7 @@ class Plan:
         rounds: how often each contestant's turn comes, at most.
         seconds: after which a comparison begins no further round; every comparison has three at least.
         vectors: N of a quantizer's batch, a multiple of 49.
+        vectors_fused: N of the batches on which a compiled lattice is measured, likewise.
         codes: K, for the curve of time against K at D = 64.
         grid: [K, D] of the second paper, K·D = 65,536.
         images: (C, H, W), widths and batch sizes of the training steps.
@@ -38,6 +39,7 @@ class Plan:
     rounds: int
     seconds: float
     vectors: int
+    vectors_fused: tuple[int, ...]
     codes: tuple[int, ...]
     grid: tuple[tuple[int, int], ...]
     images: tuple[tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]], ...]
@@ -56,7 +58,7 @@ SIZES = (
 )
 CODES = (64, 256, 1024, 4096, 16384, 65536)
 GRID = tuple((2**power, 2 ** (16 - power)) for power in range(9, 17))
-QUICK = Plan(3, 0.0, 98, (64, 256), ((512, 128), (65536, 1)), (((1, 8, 8), (4,), (8,)),), 1.0, 32, 500, 1)
+QUICK = Plan(3, 0.0, 98, (), (64, 256), ((512, 128), (65536, 1)), (((1, 8, 8), (4,), (8,)),), 1.0, 32, 500, 1)
 
 
 def plan(device: torch.device, quick: bool) -> Plan:
@@ -64,5 +66,5 @@ def plan(device: torch.device, quick: bool) -> Plan:
     if quick:
         return QUICK
     if device.type == "cuda":
-        return Plan(50, 20.0, 12544, CODES, GRID, SIZES, 60.0, 60000, 2_000_000, 64)
-    return Plan(15, 4.0, 3136, CODES, GRID, SIZES, 1.5, 512, 100_000, 64)
+        return Plan(100, 20.0, 12544, (12544, 784000), CODES, GRID, SIZES, 60.0, 60000, 2_000_000, 64)
+    return Plan(100, 3.0, 3136, (3136, 98000), CODES, GRID, SIZES, 1.5, 512, 100_000, 64)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline import quantizers
+from pipeline import models, quantizers
 from pipeline.benchmark import Plan
-from pipeline.benchmark.compare import OURS, Contestant, compare
+from pipeline.benchmark.compare import OURS, Contestant, compare, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookAdaptive, TextbookLattice
 from pipeline.quantizers import Quantizer
+from pipeline.stage import Refused
 
 CHANNELS = 64
 EMA: dict[str, Any] = {"decay": 0.99, "epsilon": 1e-5, "first_count": 1.0, "store_smoothed": False}
@@ -32,13 +33,14 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
     for codes, dim in plan.grid:
         if dim != CHANNELS:
             yield lattice(codes, dim, plan, device)
+    for vectors in plan.vectors_fused:
+        yield fused(vectors, plan, device)
     yield adaptive([codes for codes, _ in plan.grid], plan, device)
 
 
-def call_of(module: nn.Module, latents: Tensor) -> Callable[[], None]:
-    """Forward and backward of a quantizer, with a gradient that comes from a decoder."""
+def call_of(module: Callable[..., Any], parameters: Sequence[Tensor], latents: Tensor) -> Callable[[], None]:
+    """Forward and backward of a quantizer with these parameters, with a gradient that comes from a decoder."""
     upstream = torch.randn_like(latents)
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
 
     def call() -> None:
         for leaf in (latents, *parameters):
@@ -50,20 +52,24 @@ def call_of(module: nn.Module, latents: Tensor) -> Callable[[], None]:
     return call
 
 
-def latents_of(plan: Plan, dim: int, device: torch.device) -> Tensor:
+def latents_of(vectors: int, dim: int, device: torch.device) -> Tensor:
     """A batch (B, D, 7, 7), the components of a vector apart in memory, as a network gives it unless told otherwise."""
     torch.manual_seed(0)
-    return torch.randn(plan.vectors // 49, dim, 7, 7, device=device)
+    return torch.randn(vectors // 49, dim, 7, 7, device=device)
 
 
-def contestant(make: Callable[[], nn.Module], latents: Tensor, needs: float = 0.0) -> Contestant:
+def contestant(
+    make: Callable[[], nn.Module], latents: Tensor, needs: float = 0.0, compiled: bool = False
+) -> Contestant:
     """Each gets the latents, and the gradient, as the network before and after it has them: ours channels-last."""
 
     def call() -> Callable[[], None]:
         module = make().to(latents.device).train()
         last = type(module).__module__.startswith(quantizers.__name__)
         layout = torch.channels_last if last else torch.contiguous_format
-        return call_of(module, latents.clone(memory_format=layout).requires_grad_())
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        network = models.fused(module, latents.device) if compiled else module
+        return call_of(network, parameters, latents.clone(memory_format=layout).requires_grad_())
 
     return Contestant(call, needs)
 
@@ -73,20 +79,41 @@ def ours(name: str, dim: int, **settings: Any) -> Quantizer:
 
 
 def lattice(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """The floor: forward reads v and writes z and codes; backward reads v and a gradient and writes one."""
-    latents = latents_of(plan, dim, device)
+    """Whatever K is, which only sets how its spacings begin."""
+    latents = latents_of(plan.vectors, dim, device)
     made = {
         OURS: contestant(lambda: ours("lattice", dim, num_codes=codes), latents),
         "textbook": contestant(lambda: TextbookLattice(dim), latents),
     }
-    work = Work(24 * latents.numel(), 0)
     setting = {"quantizer": "lattice", "K": codes, "D": dim, "vectors": plan.vectors}
-    return compare("quantizer", setting, made, work, plan, device, memory=True)
+    return compare("quantizer", setting, made, lattice_work(latents), plan, device, memory=True)
+
+
+def fused(vectors: int, plan: Plan, device: torch.device) -> dict[str, Any]:
+    """The lattice as `train.compile` has it: all its formulas in as few passes over memory as a compiler finds."""
+    setting = {"quantizer": "lattice, compiled", "K": 512, "D": CHANNELS, "vectors": vectors}
+    try:
+        models.require_compiler(device)
+    except Refused:
+        return left_out("quantizer", setting, "needs a compiler, which was not found")
+    latents = latents_of(vectors, CHANNELS, device)
+    made = {
+        OURS: contestant(lambda: ours("lattice", CHANNELS), latents, compiled=True),
+        "ours, not compiled": contestant(lambda: ours("lattice", CHANNELS), latents),
+        "textbook": contestant(lambda: TextbookLattice(CHANNELS), latents),
+        "textbook, compiled": contestant(lambda: TextbookLattice(CHANNELS), latents, compiled=True),
+    }
+    return compare("quantizer", setting, made, lattice_work(latents), plan, device, memory=True)
+
+
+def lattice_work(latents: Tensor) -> Work:
+    """Forward reads v and writes z and codes; backward reads v and a gradient and writes one."""
+    return Work(24 * latents.numel(), 0)
 
 
 def codebook(name: str, codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, Any]:
     """A codebook by gradient or moving averages, against the textbook's and vector-quantize-pytorch's."""
-    latents = latents_of(plan, dim, device)
+    latents = latents_of(plan.vectors, dim, device)
     averaged, matrix = name == "vq_ema", 4 * plan.vectors * codes
     settings: dict[str, Any] = EMA if averaged else {}
     made = {
@@ -123,7 +150,7 @@ def search_work(vectors: int, codes: int, dim: int) -> Work:
 
 def adaptive(sizes: list[int], plan: Plan, device: torch.device) -> dict[str, Any]:
     """All codebooks of one capacity, of which each image chooses one."""
-    capacity, latents = 65536, latents_of(plan, CHANNELS, device)
+    capacity, latents = 65536, latents_of(plan.vectors, CHANNELS, device)
     options: dict[str, Any] = {
         "capacity": capacity,
         "sizes": sizes,

@@ -79,6 +79,9 @@ class Quantizer(nn.Module, abc.ABC):
     losses_show: bool = False
     """Whether a latent that is NaN or infinite makes a loss so too; then looking at the losses is enough."""
 
+    fuses: bool = False
+    """Whether `torch.compile` can make few passes over memory of the whole quantizer, or else finds it in its way."""
+
     progress: float = 0.0
     """The share of the training that is done, from 0 to 1; training keeps it up to date for what is annealed."""
 

@@ -32,6 +32,7 @@ class Lattice(Quantizer):
 
     finite = False
     losses_show = True
+    fuses = True
 
     def __init__(
         self,
@@ -66,7 +67,12 @@ class Lattice(Quantizer):
     def quantize(
         self, latents: Float[Tensor, "n d"], images: int
     ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], dict[str, Float[Tensor, ""]]]:
-        """What `Quantizer.quantize` makes of `nearest` and `losses`, in fewer passes over memory."""
+        """What `Quantizer.quantize` makes of `nearest` and `losses`, in fewer passes over memory.
+
+        A compiler gets the plain formulas, which it joins to fewer passes still.
+        """
+        if torch.compiler.is_compiling():
+            return super().quantize(latents, images)
         learned = self.learning == "learned"
         points, codes, *losses = OnePass.apply(latents, self.spacing, learned, self.beta, self.gamma)
         return points, codes, dict(zip(("codebook_loss", "commitment_loss", "size_loss"), losses, strict=True))

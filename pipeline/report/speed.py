@@ -60,7 +60,8 @@ def opening(found: dict[str, Any]) -> str:
         GFLOP/s in float32. All contestants of a line took turns in one run; times are medians with quartiles, in
         seconds {clock}. An opponent's number says how many times as long as ours it took, by the median of the rounds:
         above 1, ours is faster. The floor is the time of the bytes and operations that cannot be left out, at this
-        machine's measured best, and the share how much of our time that is; above 100 %, fewer operations do.{quick}"""
+        machine's measured best, and the share how much of our time that is; above 100 %, fewer operations do. An
+        opponent's share says what could be gained over it: at 80 %, no more than a factor of 1.25.{quick}"""
     return " ".join(text.split())
 
 
@@ -70,7 +71,9 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(name for line in lines for name in (*line["opponents"], *line["skipped"])))
     unit = next((line["unit"] for line in lines if "unit" in line), None)
     rate = [] if unit is None else [f"{unit} per second"]
+    alone = names[0] if len(names) == 1 and all(line["floor"] for line in lines) else None
     heads = [*settings, "ours, ms", *rate, *names, "memory, MB", "floor, ms", "share"]
+    heads += [f"{alone}'s share"] if alone else []
     body = [
         [
             *(written(line["setting"].get(key, "–")) for key in settings),
@@ -80,10 +83,17 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
             "–" if line["ours"]["memory_mb"] is None else f"{line['ours']['memory_mb']:,.0f}",
             "–" if line["floor"] is None else f"{1e3 * line['floor']['seconds']:,.3g}",
             "–" if line["floor"] is None else f"{line['floor']['share']:.0%}",
+            *([share(line, alone)] if alone else []),
         ]
         for line in lines
     ]
     return table(heads, body)
+
+
+def share(line: dict[str, Any], name: str) -> str:
+    """How much of an opponent's time the floor is."""
+    there = name in line["opponents"]
+    return f"{line['floor']['seconds'] / line['opponents'][name]['median']:.0%}" if there else "–"
 
 
 def wrong(lines: Sequence[dict[str, Any]]) -> str:
