@@ -18,7 +18,7 @@ import torch
 from conftest import ROOT, make_quantizer
 
 from pipeline import files, models
-from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, quantizers, search, training
+from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, overhead, quantizers, search, training
 from pipeline.benchmark.__main__ import main, results
 from pipeline.report.__main__ import main as report
 
@@ -79,6 +79,21 @@ def test_without_a_compiler_a_compiled_lattice_is_left_out(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert quantizers.fused(98, QUICK, CPU)["left_out"] == "needs a compiler, which was not found"
+
+
+def test_dvc_is_timed_with_the_real_stages_and_idle_commands(tmp_path: Path, params: dict[str, Any]) -> None:
+    for name in ("pipeline", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    files.write_yaml(tmp_path / "params.yaml", {**params, "grid": {**params["grid"], "variants": ["vq", "lattice"]}})
+    found = overhead.measure(tmp_path)
+    assert found["stages"] == 1 + 2 + 2 * 2 + 1  # plan, download and preprocess, train and evaluate, report
+    assert 0 < found["again"] < found["first"]
+
+
+def test_an_idle_command_writes_what_the_stage_would() -> None:
+    described = {"cmd": "work ${key}", "outs": ["a/${key}.json", {"b/${key}": {"cache": False}}], "metrics": ["m.json"]}
+    command = overhead.idle(described)
+    assert command == "mkdir -p a b . && echo work ${key} | tee a/${key}.json b/${key} m.json"
 
 
 def test_spread_and_ratios_by_hand() -> None:
@@ -250,6 +265,7 @@ def a_benchmark() -> dict[str, Any]:
         "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
         "comparisons": [{"group": "quantizer", "setting": setting, **line}, search, step],
         "memory": [memory],
+        "overhead": {"stages": 54, "first": 13.94, "again": 1.66},
         "starting": {"train": {"seconds": spread, "processor_seconds": {**spread, "median": 0.75}}},
     }
 
@@ -266,6 +282,7 @@ def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None
         "stopped before its end",
         "images per second",
         "textbook's share",
+        "DVC itself took 13.9 s for the 54 stages",
         " 8%",
         "512",
         "batch 256 (needs about 20 GB)",

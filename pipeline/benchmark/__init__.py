@@ -6,7 +6,7 @@ clock      contestants measured in turn, medians with spread, ratios within a ro
 machine    bandwidth and arithmetic of this machine, and the floor they set
 apart      contestants in processes of their own
 opponents  the textbook's quantizers, a plain training loop; other authors' library
-quantizers, search, training, counting, memory, starting   what is compared
+quantizers, search, training, counting, memory, starting, overhead   what is compared
 
 This verb measures other verbs, and so is the one that imports them.
 """

@@ -13,11 +13,23 @@ from typing import Any
 import torch
 
 from pipeline import files, models, provenance, stage
-from pipeline.benchmark import Plan, clock, counting, machine, memory, plan, quantizers, search, starting, training
+from pipeline.benchmark import (
+    Plan,
+    clock,
+    counting,
+    machine,
+    memory,
+    overhead,
+    plan,
+    quantizers,
+    search,
+    starting,
+    training,
+)
 
 RESULT = Path("reports/benchmark.json")
 COMPARISONS = {"quantizers": quantizers, "search": search, "training": training, "counting": counting}
-PARTS = (*COMPARISONS, "memory", "starting")
+PARTS = (*COMPARISONS, "memory", "starting", "overhead")
 
 
 def main() -> None:
@@ -55,6 +67,7 @@ def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] 
         "left_out": [],
         "memory": [],
         "starting": {},
+        "overhead": None,
     }
     chosen = [part for name, part in COMPARISONS.items() if name in parts]
     for line in itertools.chain.from_iterable(part.measure(plan, device) for part in chosen):
@@ -65,6 +78,9 @@ def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] 
         yield found
     if "starting" in parts:
         found["starting"] = starting.measure(plan)
+        yield found
+    if "overhead" in parts:
+        found["overhead"] = overhead.measure()
     yield {**found, "finished": True}
 
 

@@ -44,6 +44,8 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
         parts += ["**Memory of a batch of CelebA's size at [65536, 1].**", memory(found["memory"])]
     if found["starting"]:
         parts += ["**Until a stage begins its work.**", starting(found["starting"])]
+    if found.get("overhead"):
+        parts.append(overhead(found["overhead"]))
     return parts
 
 
@@ -158,6 +160,13 @@ def starting(found: dict[str, dict[str, Any]]) -> str:
         for name, line in found.items()
     ]
     return table(["command", "seconds", "seconds of processor"], body)
+
+
+def overhead(found: dict[str, Any]) -> str:
+    return (
+        f"DVC itself took {found['first']:.1f} s for the {found['stages']} stages of this grid, their commands doing "
+        f"nothing, and {found['again']:.1f} s to see that there was nothing to do."
+    )
 
 
 def draw(results: Results) -> list[tuple[Figure, Picture]]:

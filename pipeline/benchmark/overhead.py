@@ -1,0 +1,75 @@
+"""What DVC itself takes for the grid of params.yaml: the real stages and dependencies, with idle commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline import files, stage
+
+REAL = "plan"
+"""This stage runs as it is, since it writes what the others depend on; its time is taken off."""
+
+
+def measure(project: Path = Path()) -> dict[str, Any] | None:
+    """Seconds of `dvc repro` for all stages and of a second one that finds nothing to do; None where DVC is not there.
+
+    Args:
+        project: the folder with dvc.yaml, params.yaml and pipeline.
+    """
+    dvc = Path(sys.executable).with_name("dvc")
+    if not dvc.is_file():
+        stage.log.info("DVC is not installed here: what it takes was not measured")
+        return None
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        _copy(project, copy)
+        run: dict[str, Any] = {"cwd": copy, "capture_output": True, "check": True, "env": _environment()}
+        subprocess.run([dvc, "init", "--no-scm", "--quiet"], **run)
+        planning = _seconds([sys.executable, "-m", "pipeline.plan"], run)
+        first = _seconds([dvc, "repro"], run)
+        again = _seconds([dvc, "repro"], run)
+        found = {"stages": _count(copy), "first": first - planning, "again": again}
+    stage.log.info("DVC: %.1f s for %d stages, %.1f s for none", found["first"], found["stages"], again)
+    return found
+
+
+def _copy(project: Path, copy: Path) -> None:
+    """The project with idle commands."""
+    shutil.copytree(project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(project / "params.yaml", copy)
+    pipeline = files.read_yaml(project / "dvc.yaml")
+    for name, described in pipeline["stages"].items():
+        if name != REAL:
+            described["cmd"] = idle(described)
+    files.write_yaml(copy / "dvc.yaml", pipeline)
+
+
+def idle(described: dict[str, Any]) -> str:
+    """A command that writes a stage's outputs and nothing else."""
+    kinds = (described.get(kind, []) for kind in ("outs", "plots", "metrics"))
+    paths = [path if isinstance(path, str) else next(iter(path)) for kind in kinds for path in kind]
+    folders = dict.fromkeys(str(PurePosixPath(path).parent) for path in paths)
+    return f"mkdir -p {' '.join(folders)} && echo {described['cmd']} | tee {' '.join(paths)}"
+
+
+def _count(copy: Path) -> int:
+    return len(files.read_yaml(copy / "dvc.lock")["stages"])
+
+
+def _seconds(command: list[Any], run: dict[str, Any]) -> float:
+    begin = time.perf_counter()
+    subprocess.run(command, **run)
+    return time.perf_counter() - begin
+
+
+def _environment() -> dict[str, str]:
+    """Stages call `python`: this one."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
