@@ -28,6 +28,8 @@ def latents(*shape: int, seed: int = 1, scale: float = 1.0) -> Tensor:
     return torch.randn(shape, generator=generator) * scale
 
 
+# On a GPU these look at values at every step: an exact search for near-ties, a library whether it has begun.
+LOOKING = ["adaptive", "kd", "rotation", "vq", "vq_ema", "vq_ema_revive"]
 COMMITTED = ["adaptive", "kd", "lattice", "vq", "vq_ema"]  # those that have a distance to be lowered in evaluation, too
 
 # -- contract: every file in pipeline/quantizers/, unnamed ------------------------------------------------------------
@@ -43,6 +45,17 @@ def test_shapes_and_decoding(name: str) -> None:
     assert not out.codes.is_floating_point()
     torch.testing.assert_close(quantizer.decode(out.codes), out.z.permute(0, 2, 3, 1))
     assert all(loss.shape == () and math.isfinite(loss.item()) for loss in out.losses.values())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LOOKING])
+def test_a_call_away_from_the_cpu_never_waits_for_a_value(name: str) -> None:
+    """The device `meta` has shapes and no values: whatever would make the host wait for a GPU fails there."""
+    quantizer = make_quantizer(name).train().to("meta")
+    z = torch.empty(2, 4, 3, 5, device="meta", requires_grad=True)
+    out = quantizer(z)
+    (out.z.sum() + sum(out.losses.values())).backward()
+    assert z.grad.is_meta
+    assert out.codes.is_meta
 
 
 @pytest.mark.parametrize("name", STRAIGHT)
