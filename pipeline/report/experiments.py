@@ -194,7 +194,7 @@ def codes(rows: Rows) -> Figure | None:
         axes.text(101, place, f"K = {size:,.0f}", va="center", fontsize=8, color="#444444")
     axes.set(xlabel="% of the codes", xlim=(0, 100))
     shades = [Patch(color="#333333", alpha=shade, label=name) for name, shade in SHADES.items()]
-    axes.legend(handles=shades, **{**BESIDE, "bbox_to_anchor": (1.1, 0.5)})
+    axes.legend(handles=shades, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(SHADES))
     return figure
 
 

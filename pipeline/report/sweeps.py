@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
@@ -213,11 +214,11 @@ def panels(rows: Sequence[Row]) -> Figure:
     look = looks([line[0] for line in lines.values()])
     places = positions(rows)
     for panel, measure in zip(axes[0], kinds, strict=True):
-        for variant, line in lines.items():
+        for number, (variant, line) in enumerate(lines.items()):
             style = {**look[line[0].name], "label": words.title(variant), "capsize": 2, "markersize": 6}
             style |= {} if line[0].rate_decays else {"markerfacecolor": "white"}
             if measure == AGAINST:
-                against(panel, line, places, style)
+                against(panel, line, places, style, "left" if number % 2 else "right")
             else:
                 one_line(panel, line, measure, places, style)
         panel.set_title(label(measure))
@@ -264,16 +265,19 @@ def one_line(
     panel.errorbar([place for place, _ in points], means, yerr=spread, **style)
 
 
-def against(panel: Axes, line: Sequence[Row], places: Mapping[str, float], style: dict[str, Any]) -> None:
-    """Error against codes in use, each point with its value."""
+def against(
+    panel: Axes, line: Sequence[Row], places: Mapping[str, float], style: dict[str, Any], side: Literal["left", "right"]
+) -> None:
+    """Error against codes in use, each point with its value on this side of it."""
+    beside: dict[str, Any] = {"xytext": (5 if side == "right" else -5, 0), "ha": "left" if side == "right" else "right"}
+    style = {**style, "linestyle": "", "ecolor": to_rgba(style["color"], 0.3)}
     for row in sorted(line, key=lambda one: places[written(swept(one)["value"])]):
         error, codes = of(row, "test_mse"), of(row, "codes_in_use")
         if error is None or codes is None:
             continue
-        style = {**style, "linestyle": ""}
         panel.errorbar(codes.mean, error.mean, xerr=codes.std, yerr=error.std, **style)
         text, place = written(swept(row)["value"]), (codes.mean, error.mean)
-        panel.annotate(text, place, xytext=(5, 4), textcoords="offset points", fontsize=8, color="#444444")
+        panel.annotate(text, place, textcoords="offset points", va="center", fontsize=8, color="#444444", **beside)
     panel.set(xscale="log", xlabel="codes in use", ylabel="MSE on test")
     panel.margins(x=0.2, y=0.15)
     plain(panel.xaxis, (1.0,))
