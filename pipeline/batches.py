@@ -88,6 +88,8 @@ class Images:
     def shuffled(self, size: int, generator: torch.Generator, flip: bool) -> Iterator[Float[Tensor, "b c h w"]]:
         """All images once, in batches of `size` in random order; with `flip`, each mirrored with probability 1/2."""
         order = torch.randperm(len(self), generator=generator)
+        if self.pixels is not None:
+            order = order.to(self.device)  # once, since each copy from the host waits for the device
         mirrored = (torch.rand(len(self), generator=generator) < 0.5).to(self.device) if flip else None
         starts = range(0, len(self), size)
         for start, images in zip(starts, self._floats(order[start : start + size] for start in starts), strict=True):

@@ -28,6 +28,8 @@ RUNS = Path("reports/runs")
 PREPARED = Path("data/prepared")
 USAGE = 4096
 """Codes in a usage histogram: the most used ones."""
+PIXELS = 2**24
+"""Of the images measured together: 16 of 1024×1024, for which some quantizers hold matrices of many GB."""
 
 
 def main() -> None:
@@ -74,15 +76,16 @@ def evaluate_seed(
     start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
     models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
     model.to(splits["test"].device).eval()
-    numbers, usage = measure(model, splits, options["batch_size"], options["counting_memory"] * 10**6)
+    batch_size = at_once(options["batch_size"], splits["test"].shape)
+    numbers, usage = measure(model, splits, batch_size, options["counting_memory"] * 10**6)
     numbers |= {"seconds_per_epoch": epochs["seconds"].mean(), "seconds": epochs["seconds"].sum()}
     length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
     numbers |= probes.journey(model.quantizer, start, length)
     batches = options["moving_batches"]
     moving = probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
     numbers["codes_moving"] = max(moving.values())
-    numbers |= gaps.gap(model, splits["test"].batch(slice(0, options["batch_size"])))
-    numbers["selection"] = probes.selection(model, splits["test"], options["batch_size"])
+    numbers |= gaps.gap(model, splits["test"].batch(slice(0, batch_size)))
+    numbers["selection"] = probes.selection(model, splits["test"], batch_size)
     reconstructions = model(splits["test"].batch(shown(len(splits["test"]), options["pictures"])))[0]
     return numbers, {
         "reconstructions": to_pixels(reconstructions, splits["test"].offset),
@@ -90,6 +93,12 @@ def evaluate_seed(
         "moving_batches": np.array(list(moving)),
         "moving_codes": np.array(list(moving.values())),
     }
+
+
+def at_once(batch_size: int, shape: tuple[int, int, int]) -> int:
+    """How many images (C, H, W) are measured together: as many as asked for, up to `PIXELS`; at least one."""
+    _, height, width = shape
+    return max(1, min(batch_size, PIXELS // (height * width)))
 
 
 def measure(
@@ -144,6 +153,8 @@ class Codes:
         self.high: Tensor | None = None
 
     def add(self, codes: Tensor) -> None:
+        if codes.is_cuda:
+            torch.cuda.synchronize(codes.device)  # what made the codes is not counting
         start = time.perf_counter()
         self.counter.add(codes)  # waits for the device
         self.seconds += time.perf_counter() - start

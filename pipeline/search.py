@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pipeline.quantizers import NonFinite
+
 CHUNK_CPU = 2**19  # scores held at once: 2 MiB, about what a core's cache holds
 ROWS = 32  # of vectors at least, since every chunk reads all codes: 8 MiB of scores for 65,536 codes
 CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
@@ -47,7 +49,8 @@ def nearest(vectors: Float[Tensor, "n d"], codebook: Float[Tensor, "k d"]) -> In
         (N,) int64, on the inputs' device.
 
     Raises:
-        ValueError: shapes that do not fit, an empty codebook, or a value that is NaN or infinite.
+        ValueError: shapes that do not fit, or an empty codebook.
+        NonFinite: a value is NaN or infinite.
     """
     if vectors.ndim != 2 or codebook.ndim != 2 or vectors.shape[1] != codebook.shape[1]:
         raise ValueError(
@@ -89,7 +92,7 @@ def _in_range(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     ends = [torch.stack(torch.aminmax(tensor)) for tensor in (x, c) if tensor.numel()]
     peak = float(torch.cat(ends).abs().max())
     if not np.isfinite(peak):
-        raise ValueError("vectors or codes hold NaN or infinity")
+        raise NonFinite("vectors or codes hold NaN or infinity")
     exponent = int(np.frexp(peak)[1])
     if abs(exponent) > SAFE_EXPONENT:
         # In two steps, since 2¹⁰²³ is the largest power a float64 holds; exact but for numbers 2⁻¹⁰⁰⁰ times the peak.
@@ -273,7 +276,11 @@ def _probe(device: str) -> tuple[Tensor, Tensor]:
 def _full_precision(device: str) -> bool:
     """Whether products of float32 are exact to float32 just now: TF32 and bfloat16 products are a global setting.
 
-    Asked by multiplying, since the setting has an old and a new interface that refuse to be mixed.
+    Asked by multiplying, since the setting has an old and a new interface that refuse to be mixed; and on a GPU, which
+    may round large products alone, by what the new one says.
     """
+    told = (torch.backends.cuda.matmul.fp32_precision, torch.backends.fp32_precision)  # type: ignore[attr-defined]
+    if device == "cuda" and "tf32" in told:
+        return False
     fine, one = _probe(device)
     return bool((fine @ one)[0, 0] > 64)

@@ -72,8 +72,21 @@ def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) 
     set_up(device, settings["train"]["precision"])
     train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
     val = Images(PREPARED / settings["dataset"], "val", device)
+    if device.type == "cuda" or settings["train"]["compile"]:
+        warm_up(row, settings, seed, train)
     Training(row, settings, seed, train.shape, device).run(train, val, unfinished / f"seed-{seed}.pt")
     return peak_memory(device)
+
+
+def warm_up(row: str, settings: dict[str, Any], seed: int, train: Images) -> None:
+    """A step of a model that is thrown away: the first loads a GPU's libraries, or compiles, which is no training.
+
+    The training that follows sets the random numbers anew.
+    """
+    training = Training(row, settings, seed, train.shape, train.device)
+    training.model.train()
+    terms = training.step(train.batch(slice(0, settings["train"]["batch_size"])), 1, 1)
+    terms["mse"].item()  # waits for the device
 
 
 def set_up(device: torch.device, precision: str) -> None:
@@ -186,7 +199,7 @@ class Training:
         for step, images in enumerate(stage.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
             self.model.quantizer.progress = (number - 1 + (step - 1) / steps) / options["epochs"]
             terms = self.step(images, number, step)
-            record.append(torch.stack([term.detach() for term in terms.values()]))
+            record.append(torch.stack(list(terms.values())))
             sizes.append(len(images))
             if step * TRACED // steps > (step - 1) * TRACED // steps:
                 traced[(number - 1) * steps + step] = self.model.quantizer.trace()
@@ -221,7 +234,7 @@ class Training:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-        return terms
+        return {name: term.detach() for name, term in terms.items()}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Quantized]:
         """Error of the reconstructions, and what the quantizer gave; on a CPU large batches are decoded in parts."""
@@ -270,7 +283,7 @@ class Training:
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "history": self.history,
             "trace": self.trace,
         }
@@ -284,8 +297,8 @@ class Training:
         self.schedule.load_state_dict(state["schedule"])
         self.order.set_state(state["order"])
         torch.set_rng_state(state["random"])
-        if state["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if state["random_cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
         self.history, self.trace = state["history"], state["trace"]
 
 

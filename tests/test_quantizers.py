@@ -58,6 +58,11 @@ def test_a_call_away_from_the_cpu_never_waits_for_a_value(name: str) -> None:
     assert out.codes.is_meta
 
 
+def test_moving_averages_away_from_the_cpu_never_wait_for_a_value() -> None:
+    quantizer = make_quantizer("vq_ema").to("meta")
+    quantizer.update(torch.empty(6, 4, device="meta"), torch.empty(6, dtype=torch.int64, device="meta"))
+
+
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_gradient_passes_straight_through(name: str) -> None:
     """The latents' gradient is the one they would get if they were not quantized."""

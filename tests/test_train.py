@@ -21,6 +21,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from pipeline import config, evaluate, files, models, side_by_side, train
+from pipeline.batches import Images
 from pipeline.stage import Refused
 
 MEASURING = {"batch_size": 64, "pictures": 2, "moving_batches": 3, "counting_memory": 10}
@@ -233,6 +234,7 @@ def test_one_seed_starts_all_variants_from_one_encoder(project: Project) -> None
 COMPILED = """
 import torch
 from pipeline import models, train
+from pipeline.stage import Refused
 
 row, images = "photos-%s", torch.rand(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
 found = []
@@ -245,6 +247,16 @@ for compiled in (False, True):
     found.append((terms, {name: parameter.grad for name, parameter in training.model.named_parameters()}))
 torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-7)
 assert all(gradient.any() for gradient in found[1][1].values())
+if training.model.quantizer.fuses:
+    latents = torch.randn(8, settings["model"]["dim"], 2, 2, requires_grad=True)
+    torch.compile(training.model.quantizer, fullgraph=True, backend="eager")(latents)
+training.model.encoder[0].bias.data.fill_(float("nan"))
+try:
+    training.step(images, 1, 2)
+except Refused as refusal:
+    assert "the loss is no longer finite" in str(refusal)
+else:
+    raise AssertionError("a loss that is not finite was not seen")
 """
 
 
@@ -275,6 +287,35 @@ def test_a_loss_that_is_not_finite_names_where(project: Project) -> None:
         train.train_row("photos-vq_corrected", settings)
     assert not Path("models/photos-vq_corrected").exists()
     assert not Path("reports/history").exists()
+
+
+def test_a_codebook_that_is_not_finite_names_where(project: Project) -> None:
+    """On a GPU, where the latents are not looked at, the search would be the first to see them, too."""
+    training = train.Training("photos-vq", project("vq"), 3, (3, 8, 8), torch.device("cpu"))
+    training.model.quantizer.codebook.data[0] = float("nan")
+    with pytest.raises(Refused, match="photos-vq, seed 3, epoch 1, step 2: the loss is no longer finite"):
+        training.step(torch.zeros(2, 3, 8, 8), 1, 2)
+
+
+def test_a_warm_up_changes_no_number(project: Project, tmp_path: Path) -> None:
+    settings = project("adaptive", epochs=1)
+    images = [Images(train.PREPARED / "photos", split, torch.device("cpu")) for split in ("train", "val")]
+    found = []
+    for warm in (False, True):
+        if warm:
+            train.warm_up("photos-adaptive", settings, 0, images[0])
+        training = train.Training("photos-adaptive", settings, 0, images[0].shape, torch.device("cpu"))
+        training.run(*images, tmp_path / f"{warm}.pt")
+        found.append(training.model.state_dict())
+    assert all(torch.equal(value, found[1][key]) for key, value in found[0].items())
+
+
+def test_a_step_leaves_no_graph_behind(project: Project) -> None:
+    """At a learning rate of 0 there is no backward pass that would free it, and the next step would hold two."""
+    settings = project("vq", idle_gradients=False)
+    training = train.Training("photos-vq", settings, 0, (3, 8, 8), torch.device("cpu"))
+    training.schedule.step()
+    assert not any(term.requires_grad for term in training.step(torch.zeros(2, 3, 8, 8), 2, 1).values())
 
 
 def test_the_step_that_broke_is_named_when_the_host_looks_late(project: Project) -> None:
@@ -426,3 +467,10 @@ def test_fused_adam_is_adam(project: Project) -> None:
             one.step(images, 1, number + 1)
     for ours, theirs in zip(training.model.parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("asked", "side", "images"), [(256, 28, 256), (256, 148, 256), (256, 1024, 16), (4, 1024, 4), (256, 8192, 1)]
+)
+def test_large_images_are_measured_few_at_a_time(asked: int, side: int, images: int) -> None:
+    assert evaluate.at_once(asked, (3, side, side)) == images

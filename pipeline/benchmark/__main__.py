@@ -74,7 +74,7 @@ def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] 
         found["left_out" if "left_out" in line else "comparisons"].append(line)
         yield found
     if "memory" in parts:
-        found["memory"] = memory.measure(plan)
+        found["memory"] = memory.measure(plan, device)
         yield found
     if "starting" in parts:
         found["starting"] = starting.measure(plan)

@@ -12,6 +12,14 @@ import torch
 from pipeline.benchmark import clock
 
 
+class OutOfMemory(RuntimeError):
+    """A contestant needs more memory than its device has."""
+
+
+def _nothing(device: torch.device) -> clock.Call:
+    return lambda: None
+
+
 class Side:
     """A process that makes a contestant and runs it when told; a new one takes the place of the one before.
 
@@ -32,10 +40,15 @@ class Side:
         """The call that `build(device, *arguments)` gives there.
 
         Raises:
-            RuntimeError: what went wrong there, as text.
+            OutOfMemory: the device has too little.
+            RuntimeError: what else went wrong there, as text.
         """
         self._ask((build, arguments))
         return _There(self._ask)
+
+    def rest(self) -> None:
+        """Give back what the contestant holds."""
+        self.make(_nothing)
 
     def _ask(self, what: Any) -> float:
         self._pipe.send(what)
@@ -44,7 +57,7 @@ class Side:
         except EOFError:
             raise RuntimeError("a process of the benchmark was killed, perhaps for want of memory") from None
         if isinstance(answer, str):
-            raise RuntimeError(answer)
+            raise (OutOfMemory if answer.startswith(torch.OutOfMemoryError.__name__) else RuntimeError)(answer)
         return float(answer)
 
     def end(self) -> None:
@@ -78,7 +91,8 @@ def _serve(pipe: Connection, device_name: str, threads: int, begin: Callable[[to
                 assert call is not None
                 pipe.send(clock.seconds_of(call, device))
             else:
-                call = None  # frees the one before first
+                call = None
+                clock.free_memory(device)  # of the one before, first
                 build, arguments = asked
                 call = build(device, *arguments)
                 pipe.send(0.0)

@@ -98,6 +98,13 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def free_memory(device: torch.device) -> None:
+    """Give back what nothing holds any more, so that others find it free."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def ratios(ours: list[float], theirs: list[float]) -> Spread:
     """How many times as long the opponent takes, taken round by round."""
     return spread([other / own for own, other in zip(ours, theirs, strict=True)])

@@ -81,6 +81,7 @@ def _floor(work: machine.Work, seconds: float, device: torch.device) -> dict[str
 
 def free(device: torch.device) -> float:
     """Bytes of memory that are free."""
+    clock.free_memory(device)
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 

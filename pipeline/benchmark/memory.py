@@ -1,6 +1,6 @@
 """The peak memory of a batch of CelebA's size at [65536, 1], each in a process of its own.
 
-python -m pipeline.benchmark.memory quantizer|step <images>    prints MB before and at the peak
+python -m pipeline.benchmark.memory quantizer|step <images> <device>    prints MB before and at the peak
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KD: dict[str, Any] = {"num_codes": CODES, "code_dim": 1, "beta": 0.25, "projecti
 
 def main() -> None:
     what, images = sys.argv[1], int(sys.argv[2])
-    device = models.device("auto")
+    device = models.device(sys.argv[3])
     call = {"quantizer": quantizer_call, "step": step_call}[what](images, device)
     before = clock.peak_memory(device)
     call()
@@ -55,12 +55,12 @@ def step_call(images: int, device: torch.device) -> clock.Call:
     return lambda: training.step(batch, 1, 1)
 
 
-def measure(plan: Plan) -> list[dict[str, Any]]:
+def measure(plan: Plan, device: torch.device) -> list[dict[str, Any]]:
     """MB of 10⁶ bytes at the peak of the process, and what the textbook's distances and one-hot codes would take."""
     vectors = plan.celeba * (SIDE // 2) ** 2
     results: list[dict[str, Any]] = []
     for what in ("quantizer", "step"):
-        command = [sys.executable, "-m", "pipeline.benchmark.memory", what, str(plan.celeba)]
+        command = [sys.executable, "-m", "pipeline.benchmark.memory", what, str(plan.celeba), str(device)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         before, peak = json.loads(done.stdout)
         textbook = 2 * 4e-6 * vectors * CODES

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline import files, stage, train
+from pipeline import files, models, stage, train
 from pipeline.autoencoder import Autoencoder
 from pipeline.batches import Images
 from pipeline.benchmark import Plan, clock, machine
-from pipeline.benchmark.apart import Side
+from pipeline.benchmark.apart import OutOfMemory, Side
 from pipeline.benchmark.compare import OURS, SHARE, Contestant, compare, free, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookLattice
@@ -48,7 +48,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
 
     Each side has a process: ours as the stage `train` sets its up, the plain loop's as Python starts it.
     """
-    sides = {OURS: Side(device, begin), PLAIN: Side(device)}
+    sides = {OURS: Side(device, begin), PLAIN: Side(device, begin_plain)}
     try:
         for shape, hidden, batches in plan.images:
             for batch in batches:
@@ -65,6 +65,11 @@ def begin(device: torch.device) -> None:
     """As `pipeline.train` begins."""
     stage.keep_freed_memory()
     train.set_up(device, "float32")
+
+
+def begin_plain(device: torch.device) -> None:
+    """As Python begins, but for the precision: convolutions in tf32 would be another comparison."""
+    models.set_precision("float32")
 
 
 def ours(name: str, shape: Shape, hidden: Widths, batch: int, device: torch.device) -> Training:
@@ -170,7 +175,13 @@ def step(
             OURS: Contestant(partial(sides[OURS].make, our_steps, *arguments)),
             PLAIN: Contestant(partial(sides[PLAIN].make, plain_steps, *arguments)),
         }
-        result = compare("step", setting, made, work, plan, device)
+        try:
+            result = compare("step", setting, made, work, plan, device)
+        except OutOfMemory:
+            return left_out("step", setting, "needs more memory than there is")
+        finally:
+            for side in sides.values():
+                side.rest()
     return {**result, "per_second": batch / result["ours"]["median"], "unit": "images"}
 
 

@@ -156,14 +156,15 @@ class Quantizer(nn.Module, abc.ABC):
 
         Raises:
             ValueError: D is not the quantizer's.
-            NonFinite: a latent is NaN or infinite. On a GPU in training, where the check would stall the device, the
-                loss shows it instead.
+            NonFinite: a latent is NaN or infinite. On a GPU in training, where the check would stall the device, and
+                where it is compiled, the loss shows it instead.
         """
         batch, dim, height, width = latents.shape
         if dim != self.dim:
             raise ValueError(f"latents have {dim} components, but the quantizer was made for {self.dim}")
         v = latents.permute(0, 2, 3, 1).reshape(-1, dim)  # (N, D); no copy where latents are channels-last
-        watched = v.device.type == "cpu" or not self.training
+        # compiled, it would break the graph in two; training then looks at the loss
+        watched = (v.device.type == "cpu" or not self.training) and not torch.compiler.is_compiling()
         if watched and not self.losses_show and not finite(v):
             raise NonFinite("latents hold NaN or infinity")
         z, codes, losses = self.quantize(v, batch)

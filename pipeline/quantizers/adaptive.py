@@ -103,7 +103,7 @@ class Adaptive(Quantizer):
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
         weights, choice = self.choose(latents, images)
         if self.training:
-            self.chosen += torch.bincount(choice, minlength=len(self.codebooks))
+            self.chosen.index_add_(0, choice, torch.ones_like(choice))
             return self._train(latents, weights, choice)
         return self._evaluate(latents, choice)
 
@@ -128,12 +128,12 @@ class Adaptive(Quantizer):
         Σₘ wₘ(Wₘpₘ + bₘ) is one product of all codebooks' points end to end, each times its weight, with all Wₘ.
         """
         books = self._each()
-        widths = torch.tensor([book.code_dim for book in books], device=latents.device)
+        each_width = [book.code_dim for book in books]
+        widths, total = torch.tensor(each_width, device=latents.device), sum(each_width)
         before, after = [book.before for book in books], [book.after for book in books]
         v = F.linear(latents, _joined(before, "weight", 0), _joined(before, "bias", 0))
-        points, found = zip(*map(KD.nearest, books, v.detach().split(widths.tolist(), 1)), strict=True)
+        points, found = zip(*map(KD.nearest, books, v.detach().split(each_width, 1)), strict=True)
         each = StraightThrough.apply(v, torch.cat(points, 1))
-        total = int(widths.sum())
         spread = weights.repeat_interleave(widths, 1, output_size=total)
         biases = torch.stack([layer.bias for layer in after])  # type: ignore[misc]
         mixed = torch.addmm(weights @ biases, each * spread, _joined(after, "weight", 1).t())
