@@ -314,6 +314,7 @@ def test_a_step_leaves_no_graph_behind(project: Project) -> None:
     """At a learning rate of 0 there is no backward pass that would free it, and the next step would hold two."""
     settings = project("vq", idle_gradients=False)
     training = train.Training("photos-vq", settings, 0, (3, 8, 8), torch.device("cpu"))
+    training.step(torch.zeros(2, 3, 8, 8), 1, 1)
     training.schedule.step()
     assert not any(term.requires_grad for term in training.step(torch.zeros(2, 3, 8, 8), 2, 1).values())
 
