@@ -20,6 +20,7 @@ from conftest import ROOT, make_quantizer
 from pipeline import files, models
 from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, overhead, quantizers, search, training
 from pipeline.benchmark.__main__ import main, results
+from pipeline.report import speed
 from pipeline.report.__main__ import main as report
 
 CPU = torch.device("cpu")
@@ -71,7 +72,7 @@ def test_a_compiled_lattice_is_measured_beside_itself_and_the_textbook() -> None
     done = subprocess.run([sys.executable, "-c", FUSED], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["setting"]["quantizer"] == "lattice, compiled"
+    assert found["group"] == "compiled"
     assert list(found["opponents"]) == ["ours, not compiled", "textbook", "textbook, compiled"]
 
 
@@ -291,3 +292,10 @@ def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None
     ]
     assert [words for words in shown if words not in text] == []
     assert all((tmp_path / f"reports/figures/benchmark-{name}.png").is_file() for name in ("codes", "search"))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(1234.5, "1,234"), (100.4, "100"), (99.94, "99.9"), (5.0, "5"), (0.001234, "0.00123")]
+)
+def test_times_are_written_with_three_digits_and_no_exponent(value: float, written: str) -> None:
+    assert speed.digits(value) == written

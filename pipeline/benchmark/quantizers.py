@@ -91,11 +91,11 @@ def lattice(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str,
 
 def fused(vectors: int, plan: Plan, device: torch.device) -> dict[str, Any]:
     """The lattice as `train.compile` has it: all its formulas in as few passes over memory as a compiler finds."""
-    setting = {"quantizer": "lattice, compiled", "K": 512, "D": CHANNELS, "vectors": vectors}
+    setting = {"D": CHANNELS, "vectors": vectors}
     try:
         models.require_compiler(device)
     except Refused:
-        return left_out("quantizer", setting, "needs a compiler, which was not found")
+        return left_out("compiled", setting, "needs a compiler, which was not found")
     latents = latents_of(vectors, CHANNELS, device)
     made = {
         OURS: contestant(lambda: ours("lattice", CHANNELS), latents, compiled=True),
@@ -104,7 +104,7 @@ def fused(vectors: int, plan: Plan, device: torch.device) -> dict[str, Any]:
         "textbook, compiled": contestant(lambda: TextbookLattice(CHANNELS), latents, compiled=True),
     }
     # on a GPU, compiled calls keep their memory between calls, where a call's own cannot be seen
-    return compare("quantizer", setting, made, lattice_work(latents), plan, device, memory=device.type == "cpu")
+    return compare("compiled", setting, made, lattice_work(latents), plan, device, memory=device.type == "cpu")
 
 
 def lattice_work(latents: Tensor) -> Work:

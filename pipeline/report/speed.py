@@ -17,6 +17,7 @@ SEARCH = "benchmark-search"
 CURVES = {"lattice": "lattice", "vq": "VQ", "vq_ema": "EMA"}
 TITLES = {
     "quantizer": "One quantizer call, forward and backward",
+    "compiled": "The lattice by `torch.compile`, forward and backward",
     "search": "The nearest code of each vector, vectors and codes from N(0, 1)",
     "step": "One training step with its batch",
     "epoch": "An epoch with its data",
@@ -74,7 +75,8 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
     unit = next((line["unit"] for line in lines if "unit" in line), None)
     rate = [] if unit is None else [f"{unit} per second"]
     alone = names[0] if len(names) == 1 and all(line["floor"] for line in lines) else None
-    heads = [*settings, "ours, ms", *rate, *names, "memory, MB", "floor, ms", "share"]
+    memory = ["memory, MB"] if any(line["ours"]["memory_mb"] is not None for line in lines) else []
+    heads = [*settings, "ours, ms", *rate, *names, *memory, "floor, ms", "share"]
     heads += [f"{alone}'s share"] if alone else []
     body = [
         [
@@ -82,8 +84,8 @@ def comparisons(lines: Sequence[dict[str, Any]]) -> str:
             time(line["ours"]),
             *([f"{line['per_second']:,.0f}"] if rate else []),
             *(opponent(line, name) for name in names),
-            "–" if line["ours"]["memory_mb"] is None else f"{line['ours']['memory_mb']:,.0f}",
-            "–" if line["floor"] is None else f"{1e3 * line['floor']['seconds']:,.3g}",
+            *(["–" if line["ours"]["memory_mb"] is None else f"{line['ours']['memory_mb']:,.0f}"] if memory else []),
+            "–" if line["floor"] is None else digits(1e3 * line["floor"]["seconds"]),
             "–" if line["floor"] is None else f"{line['floor']['share']:.0%}",
             *([share(line, alone)] if alone else []),
         ]
@@ -129,7 +131,13 @@ def written(value: Any) -> str:
 
 def time(line: dict[str, Any]) -> str:
     """Milliseconds: the median, and the quartiles in brackets."""
-    return f"{1e3 * line['median']:,.3g} [{1e3 * line['low']:,.3g}, {1e3 * line['high']:,.3g}]"
+    median, low, high = (digits(1e3 * line[key]) for key in ("median", "low", "high"))
+    return f"{median} [{low}, {high}]"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def opponent(line: dict[str, Any], name: str) -> str:
