@@ -279,8 +279,9 @@ def _full_precision(device: str) -> bool:
     Asked by multiplying, since the setting has an old and a new interface that refuse to be mixed; and on a GPU, which
     may round large products alone, by what the new one says.
     """
-    told = (torch.backends.cuda.matmul.fp32_precision, torch.backends.fp32_precision)  # type: ignore[attr-defined]
-    if device == "cuda" and "tf32" in told:
-        return False
+    if device == "cuda":
+        told = (torch.backends.cuda.matmul.fp32_precision, torch.backends.fp32_precision)  # type: ignore[attr-defined]
+        if "tf32" in told:
+            return False
     fine, one = _probe(device)
     return bool((fine @ one)[0, 0] > 64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline import search
+from pipeline import models, search
 from pipeline.search import nearest
 
 GRID = [(512, 128), (1024, 64), (2048, 32), (4096, 16), (8192, 8), (16384, 4), (32768, 2), (65536, 1)]
@@ -242,3 +242,11 @@ def test_errors() -> None:
             nearest(vectors, torch.zeros(5, 3))
         with pytest.raises(ValueError, match="NaN or infinity"):
             nearest(torch.zeros(5, 3), vectors)
+
+
+def test_tf32_on_a_gpu_is_known_without_multiplying() -> None:
+    models.set_precision("tf32")
+    try:
+        assert not search._full_precision("cuda")
+    finally:
+        models.set_precision("float32")

@@ -36,8 +36,7 @@ def quantizer_call(images: int, device: torch.device) -> clock.Call:
 
     z = torch.randn(images, CHANNELS, SIDE // 2, SIDE // 2, device=device)
     latents = z.contiguous(memory_format=torch.channels_last).requires_grad_()
-    quantizer = quantizers.find("kd")(CHANNELS, **KD).to(device)
-    return call_of(quantizer, [weight for weight in quantizer.parameters() if weight.requires_grad], latents)
+    return call_of(quantizers.find("kd")(CHANNELS, **KD).to(device), latents)
 
 
 def step_call(images: int, device: torch.device) -> clock.Call:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -38,14 +38,16 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
     yield adaptive([codes for codes, _ in plan.grid], plan, device)
 
 
-def call_of(module: Callable[..., Any], parameters: Sequence[Tensor], latents: Tensor) -> Callable[[], None]:
-    """Forward and backward of a quantizer with these parameters, with a gradient that comes from a decoder."""
+def call_of(module: nn.Module, latents: Tensor, compiled: bool = False) -> Callable[[], None]:
+    """Forward and backward of a quantizer, with a gradient that comes from a decoder."""
     upstream = torch.randn_like(latents)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    network = models.fused(module, latents.device) if compiled else module
 
     def call() -> None:
         for leaf in (latents, *parameters):
             leaf.grad = None
-        out = module(latents)
+        out = network(latents)
         z, loss = (out.z, torch.stack(list(out.losses.values())).sum()) if hasattr(out, "z") else (out[0], out[2].sum())
         torch.autograd.backward([z, loss], [upstream, torch.ones_like(loss)])
 
@@ -67,9 +69,7 @@ def contestant(
         module = make().to(latents.device).train()
         last = type(module).__module__.startswith(quantizers.__name__)
         layout = torch.channels_last if last else torch.contiguous_format
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        network = models.fused(module, latents.device) if compiled else module
-        return call_of(network, parameters, latents.clone(memory_format=layout).requires_grad_())
+        return call_of(module, latents.clone(memory_format=layout).requires_grad_(), compiled)
 
     return Contestant(call, needs)
 

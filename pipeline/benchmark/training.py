@@ -46,7 +46,7 @@ TRAIN |= {"flip": False, "device": "auto", "precision": "float32", "compile": Fa
 def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
     """Steps for all sizes of image and batch that this machine can do, then an epoch; what it cannot, with the reason.
 
-    Each side has a process: ours as the stage `train` sets its up, the plain loop's as Python starts it.
+    Each side has a process: ours as the stage `train` sets its up, the plain loop's by `begin_plain`.
     """
     sides = {OURS: Side(device, begin), PLAIN: Side(device, begin_plain)}
     try:
