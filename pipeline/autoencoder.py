@@ -12,12 +12,25 @@ number, and saves memory for one copy of each and the time to fill it.
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import torch
 from jaxtyping import Float
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pipeline import quantizers
+from pipeline.core.errors import UserError
 from pipeline.quantizers import Quantized, Quantizer
+
+CXX = "clang++" if sys.platform == "darwin" else "g++"
+Network = Callable[[Tensor], tuple[Tensor, Quantized]]
 
 
 class Residual(nn.Module):
@@ -113,3 +126,90 @@ class Autoencoder(nn.Module):
         """Reconstructions of the images, and what the quantizer gave."""
         quantized = self.quantizer(self.encoder(images))
         return self.decoder(quantized.z), quantized
+
+
+def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> Autoencoder:
+    """A new autoencoder for images of shape C, H, W; with one seed, all variants start from one encoder and decoder.
+
+    Raises:
+        UserError: the images cannot be halved as often as there are widths.
+    """
+    channels, height, width = shape
+    halvings = len(settings["model"]["hidden"])
+    if height % 2**halvings or width % 2**halvings:
+        raise UserError(
+            f"model.hidden has {halvings} widths, each of which halves the image, but {settings['dataset']} "
+            f"has images of {height}×{width}."
+        )
+    options = {key: value for key, value in settings["quantizer"].items() if key != "name"}
+    torch.manual_seed(2 * seed)
+    quantizer = quantizers.find(settings["quantizer"]["name"])(settings["model"]["dim"], **options)
+    torch.manual_seed(2 * seed + 1)
+    model = Autoencoder(quantizer, channels, **settings["model"])
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def compiled(model: Autoencoder, device: torch.device) -> Network:
+    """The model's parts by `torch.compile`, with its weights; a quantizer that does not fuse stays as it is.
+
+    Results differ from the model's by rounding. The first step of each batch size compiles, for a minute or more.
+
+    Raises:
+        UserError: no compiler is found.
+    """
+    require_compiler(device)
+    encoder, decoder = fused(model.encoder, device), fused(model.decoder, device)
+    between = fused(model.quantizer, device) if model.quantizer.fuses else model.quantizer
+
+    def network(images: Tensor) -> tuple[Tensor, Quantized]:
+        if device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
+        quantized = between(encoder(images))
+        return decoder(quantized.z), quantized
+
+    return network
+
+
+def fused(part: nn.Module, device: torch.device) -> Callable[..., Any]:
+    """A module by `torch.compile`: sums and activations in few passes over memory.
+
+    On a GPU the kernels are launched together, as CUDA graphs, which has not been tried yet.
+    """
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return torch.compile(part, mode=mode, dynamic=False)
+
+
+def require_compiler(device: torch.device) -> None:
+    """See that there is what `torch.compile` calls.
+
+    Raises:
+        UserError: no compiler is found.
+    """
+    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", [CXX])
+    names = [os.environ[variable]] if os.environ.get(variable) else usual
+    if not any(shutil.which(name) for name in names):
+        raise UserError(
+            f"train.compile is true, but {' or '.join(names)}, the compiler that torch.compile calls, was not found; "
+            f"install it, name another in {variable}, or leave train.compile false."
+        )
+
+
+def save(state: dict[str, Tensor], path: Path) -> None:
+    """Keep a model's `state_dict`."""
+    save_file({key: value.contiguous().cpu() for key, value in state.items()}, path)
+
+
+def load(model: Autoencoder, path: Path) -> None:
+    """Fill a model as `build` makes it with saved weights.
+
+    Raises:
+        UserError: the weights are not there, or belong to another model.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there; `dvc repro train@{path.parent.name}` makes it.")
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} holds another model than its settings say: {str(error).splitlines()[-1].strip()}"
+        ) from None

@@ -15,8 +15,9 @@ from typing import Any
 import filelock
 from ruamel.yaml import YAML, YAMLError
 
-from pipeline import datasets, files, stage
-from pipeline.stage import Refused
+from pipeline import datasets
+from pipeline.core import cli, files
+from pipeline.core.errors import UserError
 
 RAW = Path("data/raw")
 
@@ -31,7 +32,7 @@ def download(name: str) -> None:
     """Bring the files of the data set `name`; what a broken-off download of the same files left is gone on with.
 
     Raises:
-        Refused: no such data set or settings, the mirror is not there, or the bytes are wrong or cannot be had.
+        UserError: no such data set or settings, the mirror is not there, or the bytes are wrong or cannot be had.
     """
     dataset, _ = datasets.from_settings(name)
     mirror = find_mirror()
@@ -43,9 +44,9 @@ def download(name: str) -> None:
             files.remove(RAW / name)
             os.replace(folder, RAW / name)
     except filelock.Timeout as error:
-        raise Refused(f"{name} is being downloaded by another process; wait for it, or stop it.") from error
+        raise UserError(f"{name} is being downloaded by another process; wait for it, or stop it.") from error
     total = sum(path.stat().st_size for path in (RAW / name).rglob("*") if path.is_file())
-    stage.log.info("%s: %.1f MB in %s", name, total / 1e6, RAW / name)
+    cli.log.info("%s: %.1f MB in %s", name, total / 1e6, RAW / name)
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> Path:
@@ -62,7 +63,7 @@ def find_mirror() -> str | None:
     """Where to fetch instead of the official source: VQ_MIRROR or, if that is unset, data.mirror in params.yaml.
 
     Raises:
-        Refused: params.yaml cannot be read, or data.mirror is neither a text nor null.
+        UserError: params.yaml cannot be read, or data.mirror is neither a text nor null.
     """
     if from_environment := os.environ.get("VQ_MIRROR"):
         return from_environment
@@ -73,11 +74,11 @@ def find_mirror() -> str | None:
         data = (YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}).get("data") or {}
         mirror = data.get("mirror")
     except (YAMLError, AttributeError) as error:
-        raise Refused(f"{path} cannot be read: expected a section `data` with a key `mirror`.") from error
+        raise UserError(f"{path} cannot be read: expected a section `data` with a key `mirror`.") from error
     if mirror is not None and not isinstance(mirror, str):
-        raise Refused(f"data.mirror must be a folder, an http(s) address or null, found {mirror!r}.")
+        raise UserError(f"data.mirror must be a folder, an http(s) address or null, found {mirror!r}.")
     return mirror or None
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

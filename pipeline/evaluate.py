@@ -19,9 +19,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pipeline import distinct, files, gaps, measures, models, probes, side_by_side, stage
+from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
-from pipeline.batches import Images
+from pipeline.core import cli, devices, files, parallel, paths
+from pipeline.datasets.io.batches import Images
+from pipeline.metrics import counting, diagnostics, gradients, rate, reconstruction, usage
 from pipeline.quantizers import Quantizer
 
 RUNS = Path("reports/runs")
@@ -36,20 +38,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
-    stage.keep_freed_memory()
-    evaluate_row(row, models.read_settings(row), files.read_yaml(models.SETTINGS / "evaluate.yaml"))
+    cli.keep_freed_memory()
+    evaluate_row(row, paths.read_settings(row), files.read_yaml(paths.SETTINGS / "evaluate.yaml"))
 
 
 def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any]) -> None:
     """Measure all seeds and write the row's two files."""
-    device = models.device(settings["train"]["device"])
+    device = devices.choose(settings["train"]["device"])
     about = files.read_json(Path("models") / row / "about.json")
     work = functools.partial(evaluate_seed, row, settings, options)
-    measured = side_by_side.side_by_side(work, settings["seeds"], device)
+    measured = parallel.parallel_map(work, settings["seeds"], device)
     seeds = []
     for seed, (numbers, _) in zip(settings["seeds"], measured, strict=True):
         seeds.append({"seed": seed, **numbers_or_none({**numbers, "peak_memory_mb": about["peak_memory_mb"]})})
-        stage.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
+        cli.log.info("%s seed %d: test MSE %.5f, %d codes", row, seed, numbers["test_mse"], numbers["codes_in_use"])
     test = Images(PREPARED / settings["dataset"], "test", device)
     originals = to_pixels(test.batch(shown(len(test), options["pictures"])), test.offset)
     arrays = [array for _, array in measured]
@@ -67,25 +69,25 @@ def evaluate_seed(
     row: str, settings: dict[str, Any], options: dict[str, Any], seed: int
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The measures of one seed's model, and its arrays: reconstructions, usage, codes counted while it moves."""
-    device = models.device(settings["train"]["device"])
-    models.set_precision(settings["train"]["precision"])
+    device = devices.choose(settings["train"]["device"])
+    devices.set_precision(settings["train"]["precision"])
     splits = {split: Images(PREPARED / settings["dataset"], split, device) for split in ("train", "val", "test")}
     history = pd.read_csv(Path("reports/history") / f"{row}.csv")
     epochs = history[history["seed"] == seed]
-    model = models.build(settings, splits["test"].shape, seed)
+    model = autoencoder.build(settings, splits["test"].shape, seed)
     start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
-    models.load(model, Path("models") / row / f"seed-{seed}.safetensors")
+    autoencoder.load(model, Path("models") / row / f"seed-{seed}.safetensors")
     model.to(splits["test"].device).eval()
     batch_size = at_once(options["batch_size"], splits["test"].shape)
     numbers, usage = measure(model, splits, batch_size, options["counting_memory"] * 10**6)
     numbers |= {"seconds_per_epoch": epochs["seconds"].mean(), "seconds": epochs["seconds"].sum()}
-    length = probes.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
-    numbers |= probes.journey(model.quantizer, start, length)
+    length = diagnostics.ramp_length(epochs["lr"].sum(), len(splits["train"]), settings["train"])
+    numbers |= diagnostics.journey(model.quantizer, start, length)
     batches = options["moving_batches"]
-    moving = probes.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
+    moving = diagnostics.moving_codes(model, splits["train"], settings["train"]["batch_size"], batches)
     numbers["codes_moving"] = max(moving.values())
-    numbers |= gaps.gap(model, splits["test"].batch(slice(0, batch_size)))
-    numbers["selection"] = probes.selection(model, splits["test"], batch_size)
+    numbers |= gradients.gap(model, splits["test"].batch(slice(0, batch_size)))
+    numbers["selection"] = diagnostics.selection(model, splits["test"], batch_size)
     reconstructions = model(splits["test"].batch(shown(len(splits["test"]), options["pictures"])))[0]
     return numbers, {
         "reconstructions": to_pixels(reconstructions, splits["test"].offset),
@@ -118,13 +120,13 @@ def measure(
     numbers = {
         "val_mse": error["val"].mean().item(),
         "test_mse": error["test"].mean().item(),
-        "test_psnr": measures.psnr(error["test"]).mean().item(),
+        "test_psnr": reconstruction.psnr(error["test"]).mean().item(),
         **usage_measures(model.quantizer, fitted, tested),
         "quantizer_parameters": model.quantizer.parameter_count,
     }
     _, height, width = splits["test"].shape
     latents = tested.counter.total // len(splits["test"])
-    numbers["bits_per_pixel"] = measures.bits_per_pixel(numbers["bits_per_latent"], latents, height * width)
+    numbers["bits_per_pixel"] = rate.bits_per_pixel(numbers["bits_per_latent"], latents, height * width)
     kept = tested.counter.counts(USAGE)
     return numbers, np.pad(kept, (0, USAGE - len(kept)))
 
@@ -144,11 +146,11 @@ class Codes:
     """
 
     def __init__(self, memory: int, by_dimension: bool = False, estimated: bool = False) -> None:
-        self.counter = distinct.Counter(memory=memory)
-        self.estimate = distinct.HyperLogLog() if estimated else None
+        self.counter = counting.Counter(memory=memory)
+        self.estimate = counting.HyperLogLog() if estimated else None
         self.seconds = 0.0
         """What exact counting took."""
-        self.components: list[distinct.Counter] | None = [] if by_dimension else None
+        self.components: list[counting.Counter] | None = [] if by_dimension else None
         self.low: Tensor | None = None
         self.high: Tensor | None = None
 
@@ -161,7 +163,7 @@ class Codes:
         if self.estimate is not None:
             self.estimate.add(codes)
         if self.components is not None:
-            self.components = self.components or [distinct.Counter() for _ in range(codes.shape[1])]
+            self.components = self.components or [counting.Counter() for _ in range(codes.shape[1])]
             for counter, values in zip(self.components, codes.unbind(1), strict=True):
                 counter.add(values)
         low, high = codes.amin(0), codes.amax(0)
@@ -173,9 +175,9 @@ def look_at(model: Autoencoder, split: str, images: Images, batch_size: int, cod
     """Pass a split through the frozen model: the squared error of each image (N,); its codes are added to `codes`."""
     errors = []
     steps = -(-len(images) // batch_size)
-    for batch in stage.progress(images.in_order(batch_size), f"measuring {split}", steps, "batch"):
+    for batch in cli.progress(images.in_order(batch_size), f"measuring {split}", steps, "batch"):
         reconstructions, quantized = model(batch)
-        errors.append(measures.squared_error(batch, reconstructions))
+        errors.append(reconstruction.squared_error(batch, reconstructions))
         codes.add(quantized.codes.flatten(0, 2))
     return torch.cat(errors)
 
@@ -196,18 +198,18 @@ def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[s
     return {
         "codes_in_use": in_use,
         "codes_in_use_test": tested.counter.distinct,
-        "utilization": measures.utilization(in_use, aim) if aim else None,
+        "utilization": usage.utilization(in_use, aim) if aim else None,
         "perplexity": tested.counter.perplexity(),
         "bits_per_latent": tested.counter.entropy_bits(),
         "bits_per_latent_by_dimension": by_dimension,
         "most_bits_seen": math.log2(tested.counter.total),
         "dead_codes": aim - in_use if quantizer.finite and aim else None,
         "active_dimensions": active,
-        **counting(fitted),
+        **counting_measures(fitted),
     }
 
 
-def counting(codes: Codes) -> dict[str, Any]:
+def counting_measures(codes: Codes) -> dict[str, Any]:
     """How the codes were counted: the estimate, its standard error and the bound of a wrong exact count, if vectors."""
     start = time.perf_counter()
     found = codes.counter.distinct
@@ -219,7 +221,7 @@ def counting(codes: Codes) -> dict[str, Any]:
     return numbers | {
         "codes_estimated": codes.estimate.estimate(),
         "codes_estimate_error": codes.estimate.relative_error,
-        "codes_collision_bound": distinct.collision_bound(found, largest),
+        "codes_collision_bound": counting.collision_bound(found, largest),
     }
 
 
@@ -235,4 +237,4 @@ def to_pixels(images: Tensor, offset: float) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

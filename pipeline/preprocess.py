@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import datasets, files, images, stage
-from pipeline.stage import Refused
+from pipeline import datasets
+from pipeline.core import cli, files
+from pipeline.core.errors import UserError
+from pipeline.datasets.io import images
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared")
 BLOCK = 1 << 24  # bytes of images that are summed together; `images.sums` takes no more
@@ -31,12 +33,12 @@ def preprocess(name: str) -> None:
     """Prepare the data set `name` from data/raw/<name>.
 
     Raises:
-        Refused: no such data set or settings, nothing downloaded, or files that are not what they should be.
+        UserError: no such data set or settings, nothing downloaded, or files that are not what they should be.
     """
     dataset, settings = datasets.from_settings(name)
     raw = RAW / name
     if not raw.is_dir():
-        raise Refused(f"there is no {raw}; run `python -m pipeline.download {name}` first.")
+        raise UserError(f"there is no {raw}; run `python -m pipeline.download {name}` first.")
     with files.replacing(PREPARED / name) as folder:
         folder.mkdir()
         special = dataset.prepare(raw, folder)
@@ -44,20 +46,20 @@ def preprocess(name: str) -> None:
         files.write_yaml(folder / "about.yaml", about)
     left_out = f"; {len(about['skipped'])} left out" if about["skipped"] else ""
     counts = ", ".join(f"{count} {split}" for split, count in about["counts"].items())
-    stage.log.info("%s: %s in %s%s", name, counts, PREPARED / name, left_out)
+    cli.log.info("%s: %s in %s%s", name, counts, PREPARED / name, left_out)
 
 
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
     """What about.yaml says of every data set: source, shape, counts, the mean of train per channel, checksums.
 
     Raises:
-        Refused: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
+        UserError: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
     """
     counts, shapes = {}, {}
     for split in datasets.SPLITS:
         counts[split], *shapes[split] = _shape(folder, split, name)
     if len({tuple(shape) for shape in shapes.values()}) != 1:
-        raise Refused(f"{name}: the splits hold images of different shapes: {shapes}.")
+        raise UserError(f"{name}: the splits hold images of different shapes: {shapes}.")
     array = folder / "train.npy"
     return {
         "dataset": name,
@@ -77,10 +79,12 @@ def _shape(folder: Path, split: str, name: str) -> tuple[int, ...]:
     if index.is_file():
         return (len(np.load(index)) - 1,)
     if not path.is_file():
-        raise Refused(f"{name}: preparing it left no {path.name}.")
+        raise UserError(f"{name}: preparing it left no {path.name}.")
     array: np.ndarray = np.load(path, mmap_mode="r")
     if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-        raise Refused(f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1.")
+        raise UserError(
+            f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1."
+        )
     return array.shape
 
 
@@ -100,4 +104,4 @@ def mean(path: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -25,10 +25,13 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline import distinct, files, gaps, measures, models, parts, provenance, side_by_side, stage
+from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
-from pipeline.batches import Images
-from pipeline.quantizers import NonFinite, Quantized
+from pipeline.core import cli, devices, files, parallel, parts, paths, provenance
+from pipeline.core.errors import NonFiniteError, UserError
+from pipeline.datasets.io.batches import Images
+from pipeline.metrics import counting, gradients, reconstruction
+from pipeline.quantizers import Quantized
 
 PREPARED = Path("data/prepared")
 MODELS = Path("models")
@@ -42,33 +45,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
-    settings = models.read_settings(row)
-    stage.keep_freed_memory()
+    settings = paths.read_settings(row)
+    cli.keep_freed_memory()
     UNFINISHED.mkdir(exist_ok=True)
     try:
         # seconds: after a kill, the processes of single seeds take a moment to go
         with FileLock(UNFINISHED / f"{row}.lock", timeout=2):
             train_row(row, settings)
     except Timeout:
-        raise stage.Refused(f"{row} is being trained by another process; wait for it or stop it.") from None
+        raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
 
 
 def train_row(row: str, settings: dict[str, Any]) -> None:
     """Train all seeds and write the row's outputs; nothing appears under a final name before all is done."""
-    device = models.device(settings["train"]["device"])
+    device = devices.choose(settings["train"]["device"])
     prepared = PREPARED / settings["dataset"]
     Images(prepared, "val", torch.device("cpu"))  # says what is missing
     unfinished = UNFINISHED / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(parents=True, exist_ok=True)
     work = functools.partial(train_seed, row, settings, unfinished)
-    memory = side_by_side.side_by_side(work, settings["seeds"], device)
+    memory = parallel.parallel_map(work, settings["seeds"], device)
     _write(row, settings, [_read(unfinished / f"seed-{seed}.pt") for seed in settings["seeds"]], device, max(memory))
     files.remove(unfinished)
 
 
 def train_seed(row: str, settings: dict[str, Any], unfinished: Path, seed: int) -> float:
     """Train one seed to its end, which it leaves as a checkpoint; gives the peak of memory in MB."""
-    device = models.device(settings["train"]["device"])
+    device = devices.choose(settings["train"]["device"])
     set_up(device, settings["train"]["precision"])
     train = Images(PREPARED / settings["dataset"], "train", device, settings["train"]["max_images"])
     val = Images(PREPARED / settings["dataset"], "val", device)
@@ -91,7 +94,7 @@ def warm_up(row: str, settings: dict[str, Any], seed: int, train: Images) -> Non
 
 def set_up(device: torch.device, precision: str) -> None:
     """How this process computes: at this precision, and on a CPU so that the same command gives the same numbers."""
-    models.set_precision(precision)
+    devices.set_precision(precision)
     torch.use_deterministic_algorithms(device.type == "cpu")
     # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -106,12 +109,12 @@ def _fingerprint(settings: dict[str, Any], prepared: Path) -> str:
 def _write(row: str, settings: dict[str, Any], states: list[dict[str, Any]], device: torch.device, peak: float) -> None:
     """The row's outputs, from its seeds' last checkpoints."""
     seeds = settings["seeds"]
-    processes, threads = side_by_side.share(len(seeds), device)
+    processes, threads = parallel.share(len(seeds), device)
     environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
     with files.replacing(MODELS / row) as folder:
         folder.mkdir()
         for seed, state in zip(seeds, states, strict=True):
-            models.save(state["model"], folder / f"seed-{seed}.safetensors")
+            autoencoder.save(state["model"], folder / f"seed-{seed}.safetensors")
         trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
         about = {"environment": environment, "peak_memory_mb": peak, "trace": trace}
         files.write_json(folder / "about.json", about)
@@ -148,15 +151,15 @@ class Training:
     history: list[dict[str, float]] = field(init=False, default_factory=list)
     trace: list[dict[str, float]] = field(init=False, default_factory=list)
     """What the quantizer says of itself some times per epoch, after so many steps in all."""
-    network: models.Network = field(init=False)
+    network: autoencoder.Network = field(init=False)
     """The model as training steps call it, compiled or not."""
     settled: bool = field(init=False, default=False)
     """Whether the last epoch, at a learning rate of 0, left the quantizer as it was: so will every epoch after it."""
 
     def __post_init__(self) -> None:
         options = self.settings["train"]
-        self.model = models.build(self.settings, self.shape, self.seed).to(self.device)
-        self.network = models.compiled(self.model, self.device) if options["compile"] else self.model
+        self.model = autoencoder.build(self.settings, self.shape, self.seed).to(self.device)
+        self.network = autoencoder.compiled(self.model, self.device) if options["compile"] else self.model
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=options["lr"], fused=True)  # one pass over all weights
         # as published: stepped after every epoch, so that a decay of 0 ends learning by gradient with the first
@@ -167,11 +170,11 @@ class Training:
         """Train to the last epoch, from `checkpoint` where it is there, and keep it up to date.
 
         Raises:
-            Refused: a loss is no longer finite.
+            UserError: a loss is no longer finite.
         """
         if checkpoint.is_file():
             self.load(checkpoint)
-            stage.log.info("%s seed %d: going on after epoch %d", self.row, self.seed, len(self.history))
+            cli.log.info("%s seed %d: going on after epoch %d", self.row, self.seed, len(self.history))
         epochs = self.settings["train"]["epochs"]
         while len(self.history) < epochs:
             if self.settled and not self.settings["train"]["idle_gradients"]:
@@ -180,7 +183,7 @@ class Training:
                 line = self.epoch(train, val)
             self.history.append(line)
             self.save(checkpoint)
-            stage.log.info(
+            cli.log.info(
                 "%s seed %d: epoch %d of %d, train MSE %.5f, val MSE %.5f, %.1f s",
                 *(self.row, self.seed, len(self.history), epochs, line["train_mse"], line["val_mse"], line["seconds"]),
             )
@@ -196,7 +199,7 @@ class Training:
         start = time.perf_counter()
         record, sizes = [], []
         traced: dict[int, dict[str, Tensor]] = {0: self.model.quantizer.trace()} if number == 1 else {}
-        for step, images in enumerate(stage.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
+        for step, images in enumerate(cli.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
             self.model.quantizer.progress = (number - 1 + (step - 1) / steps) / options["epochs"]
             terms = self.step(images, number, step)
             record.append(torch.stack(list(terms.values())))
@@ -216,17 +219,17 @@ class Training:
         line: dict[str, float] = {"seed": self.seed, "epoch": number, "lr": rate, "train_mse": means.pop("mse")}
         line |= {"train_loss": line["train_mse"] + sum(means.values()), **means}
         line |= {**self.validate(val), "seconds": seconds}
-        line |= gaps.gap(self.model, val.batch(slice(0, options["batch_size"])))
+        line |= gradients.gap(self.model, val.batch(slice(0, options["batch_size"])))
         return line | self.model.quantizer.statistics()
 
     def step(self, images: Tensor, epoch: int, step: int) -> dict[str, Tensor]:
         """One update; gives the loss terms."""
         try:
-            with models.autocast(self.device, self.settings["train"]["precision"]):
+            with devices.autocast(self.device, self.settings["train"]["precision"]):
                 error, quantized = self.forward(images)
                 terms = {"mse": error, **quantized.losses}
                 loss = torch.stack(list(terms.values())).sum()
-        except NonFinite:
+        except NonFiniteError:
             raise self.no_longer_finite(epoch, step) from None
         if self.device.type == "cpu" and not torch.isfinite(loss):
             raise self.no_longer_finite(epoch, step)
@@ -251,7 +254,7 @@ class Training:
         """The mean of every loss term over the epoch's images.
 
         Raises:
-            Refused: a step's terms are not finite; on a GPU it shows only here, where the host looks.
+            UserError: a step's terms are not finite; on a GPU it shows only here, where the host looks.
         """
         bad = (~torch.isfinite(record)).any(1).nonzero()
         if len(bad):
@@ -259,9 +262,9 @@ class Training:
         weights = torch.tensor(sizes, dtype=torch.float64)
         return (weights @ record.double() / weights.sum()).tolist()
 
-    def no_longer_finite(self, epoch: int, step: int) -> stage.Refused:
+    def no_longer_finite(self, epoch: int, step: int) -> UserError:
         where = f"{self.row}, seed {self.seed}, epoch {epoch}, step {step}"
-        return stage.Refused(
+        return UserError(
             f"{where}: the loss is no longer finite; a lower train.lr or another quantizer setting may help."
         )
 
@@ -269,10 +272,10 @@ class Training:
     def validate(self, images: Images) -> dict[str, float]:
         """Mean squared error and distinct codes over the validation split, the model frozen."""
         self.model.eval()
-        errors, codes = [], distinct.Counter()
+        errors, codes = [], counting.Counter()
         for batch in images.in_order(self.settings["train"]["batch_size"]):
             reconstructions, quantized = self.model(batch)
-            errors.append(measures.squared_error(batch, reconstructions))
+            errors.append(reconstruction.squared_error(batch, reconstructions))
             codes.add(quantized.codes.flatten(0, 2))
         return {"val_mse": torch.cat(errors).mean().item(), "codes_val": codes.distinct}
 
@@ -303,4 +306,4 @@ class Training:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

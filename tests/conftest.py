@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from pipeline import config, quantizers, registry
+from pipeline import quantizers
+from pipeline.core import registry
+from pipeline.plan import config
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.files import digest
+from pipeline.core.files import digest
 
 Rng = np.random.Generator
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import files
+from pipeline.core import files
 
 VARIANTS = {  # variant → quantizer, constant learning rate, error, codes in use
     "vq": ("vq", False, 0.013, 20),

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from pipeline import files, models, provenance, stage
 from pipeline.benchmark import (
     Plan,
     clock,
@@ -26,6 +25,7 @@ from pipeline.benchmark import (
     starting,
     training,
 )
+from pipeline.core import cli, devices, files, provenance
 
 RESULT = Path("reports/benchmark.json")
 COMPARISONS = {"quantizers": quantizers, "search": search, "training": training, "counting": counting}
@@ -42,13 +42,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    device = models.device(given.device)
-    models.set_precision("float32")
+    device = devices.choose(given.device)
+    devices.set_precision("float32")
     begin = time.monotonic()
     # written after every line, so that a run that is killed leaves what it measured
     for found in results(plan(device, given.quick), device, given.quick, given.part or PARTS):
         files.write_json(given.out, found)
-    stage.log.info("%s: %.0f s", given.out, time.monotonic() - begin)
+    cli.log.info("%s: %.0f s", given.out, time.monotonic() - begin)
 
 
 def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] = PARTS) -> Iterator[dict[str, Any]]:
@@ -85,4 +85,4 @@ def results(plan: Plan, device: torch.device, quick: bool, parts: Sequence[str] 
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import torch
 
-from pipeline import stage
 from pipeline.benchmark import Plan, clock, machine
+from pipeline.core import cli
 
 OURS = "ours"
 SHARE = 0.4
@@ -64,13 +64,13 @@ def compare(
     }
     result["floor"] = _floor(work, result["ours"]["median"], device) if work else None
     told = ", ".join(f"{name} {line['ratio']['median']:.2f}×" for name, line in lines.items())
-    stage.log.info("%s %s: %.2f ms; %s", group, setting, 1e3 * result["ours"]["median"], told or "no opponent")
+    cli.log.info("%s %s: %.2f ms; %s", group, setting, 1e3 * result["ours"]["median"], told or "no opponent")
     return result
 
 
 def left_out(group: str, setting: dict[str, Any], why: str) -> dict[str, Any]:
     """In place of a comparison that this machine is too small or slow for."""
-    stage.log.info("%s %s: left out, it %s", group, setting, why)
+    cli.log.info("%s %s: left out, it %s", group, setting, why)
     return {"group": group, "setting": setting, "left_out": why}
 
 

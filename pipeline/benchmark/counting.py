@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline import distinct
 from pipeline.benchmark import Plan
 from pipeline.benchmark.compare import OURS, Contestant, compare
 from pipeline.benchmark.machine import Work
+from pipeline.metrics import counting
 
 
 def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -33,7 +33,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
 
 
 def ours(codes: Tensor) -> int:
-    counter = distinct.Counter()
+    counter = counting.Counter()
     for start in range(0, len(codes), 2**16):
         counter.add(codes[start : start + 2**16])
     return counter.distinct

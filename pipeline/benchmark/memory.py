@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from pipeline import models, quantizers, stage, train
+from pipeline import quantizers, train
 from pipeline.benchmark import Plan, clock
 from pipeline.benchmark.quantizers import EMA
+from pipeline.core import cli, devices
 
 CODES, SIDE, CHANNELS = 65536, 148, 64
 KD: dict[str, Any] = {"num_codes": CODES, "code_dim": 1, "beta": 0.25, "projection": "linear", "start": "normal", **EMA}
@@ -22,7 +23,7 @@ KD: dict[str, Any] = {"num_codes": CODES, "code_dim": 1, "beta": 0.25, "projecti
 
 def main() -> None:
     what, images = sys.argv[1], int(sys.argv[2])
-    device = models.device(sys.argv[3])
+    device = devices.choose(sys.argv[3])
     call = {"quantizer": quantizer_call, "step": step_call}[what](images, device)
     before = clock.peak_memory(device)
     call()
@@ -65,9 +66,9 @@ def measure(plan: Plan, device: torch.device) -> list[dict[str, Any]]:
         textbook = 2 * 4e-6 * vectors * CODES
         results.append({"what": what, "images": plan.celeba, "K": CODES, "D": 1, "vectors": vectors})
         results[-1] |= {"before_mb": before, "peak_mb": peak, "textbook_mb": textbook}
-        stage.log.info("memory of one %s: %s MB, the textbook's matrices %.0f MB", what, peak, textbook)
+        cli.log.info("memory of one %s: %s MB, the textbook's matrices %.0f MB", what, peak, textbook)
     return results
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline import files, stage
+from pipeline.core import cli, files
 
 REAL = "plan"
 """This stage runs as it is, since it writes what the others depend on; its time is taken off."""
@@ -25,7 +25,7 @@ def measure(project: Path = Path()) -> dict[str, Any] | None:
     """
     dvc = Path(sys.executable).with_name("dvc")
     if not dvc.is_file():
-        stage.log.info("DVC is not installed here: what it takes was not measured")
+        cli.log.info("DVC is not installed here: what it takes was not measured")
         return None
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name)
@@ -36,7 +36,7 @@ def measure(project: Path = Path()) -> dict[str, Any] | None:
         first = _seconds([dvc, "repro"], run)
         again = _seconds([dvc, "repro"], run)
         found = {"stages": _count(copy), "first": first - planning, "again": again}
-    stage.log.info("DVC: %.1f s for %d stages, %.1f s for none", found["first"], found["stages"], again)
+    cli.log.info("DVC: %.1f s for %d stages, %.1f s for none", found["first"], found["stages"], again)
     return found
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline import models, quantizers
+from pipeline import autoencoder, quantizers
 from pipeline.benchmark import Plan
 from pipeline.benchmark.compare import OURS, Contestant, compare, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookAdaptive, TextbookLattice
+from pipeline.core.errors import UserError
 from pipeline.quantizers import Quantizer
-from pipeline.stage import Refused
 
 CHANNELS = 64
 EMA: dict[str, Any] = {"decay": 0.99, "epsilon": 1e-5, "first_count": 1.0, "store_smoothed": False}
@@ -42,7 +42,7 @@ def call_of(module: nn.Module, latents: Tensor, compiled: bool = False) -> Calla
     """Forward and backward of a quantizer, with a gradient that comes from a decoder."""
     upstream = torch.randn_like(latents)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    network = models.fused(module, latents.device) if compiled else module
+    network = autoencoder.fused(module, latents.device) if compiled else module
 
     def call() -> None:
         for leaf in (latents, *parameters):
@@ -93,8 +93,8 @@ def fused(vectors: int, plan: Plan, device: torch.device) -> dict[str, Any]:
     """The lattice as `train.compile` has it: all its formulas in as few passes over memory as a compiler finds."""
     setting = {"D": CHANNELS, "vectors": vectors}
     try:
-        models.require_compiler(device)
-    except Refused:
+        autoencoder.require_compiler(device)
+    except UserError:
         return left_out("compiled", setting, "needs a compiler, which was not found")
     latents = latents_of(vectors, CHANNELS, device)
     made = {

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline import search, stage
 from pipeline.benchmark import Plan, clock
 from pipeline.benchmark.compare import OURS, Contestant, compare
 from pipeline.benchmark.opponents import nearest_by_matrix
 from pipeline.benchmark.quantizers import peer, search_work
+from pipeline.core import cli
+from pipeline.quantizers import search
 
 AT = 12544
 """Vectors at which the memory of ours is looked at: a batch of 64 Fashion-MNIST images."""
@@ -45,7 +46,7 @@ def pair(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, An
     wrong = {name: int((calls[name]() != right).sum()) for name in (OURS, *result["opponents"])}
     many = torch.randn(AT if plan.vectors > 1000 else plan.vectors, dim, generator=generator).to(device)
     extra = clock.extra_memory(partial(search.nearest, many, codebook), device)
-    stage.log.info("wrong of %d: %s; ours holds %s MB at %d vectors", plan.vectors, wrong, extra, len(many))
+    cli.log.info("wrong of %d: %s; ours holds %s MB at %d vectors", plan.vectors, wrong, extra, len(many))
     return {**result, "wrong": wrong, "extra_mb": extra, "extra_vectors": len(many)}
 
 

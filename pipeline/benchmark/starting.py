@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from pipeline import stage
 from pipeline.benchmark import Plan, clock
+from pipeline.core import cli
 
 COMMANDS = {
     "python": ["-c", "pass"],
@@ -46,7 +46,7 @@ def measure(plan: Plan) -> dict[str, dict[str, Any]]:
     }
     for name, line in found.items():
         told = (line["seconds"]["median"], line["processor_seconds"]["median"])
-        stage.log.info("start of %s: %.2f s, %.2f s of processor", name, *told)
+        cli.log.info("start of %s: %.2f s, %.2f s of processor", name, *told)
     return found
 
 

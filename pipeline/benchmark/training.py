@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline import files, models, stage, train
+from pipeline import train
 from pipeline.autoencoder import Autoencoder
-from pipeline.batches import Images
 from pipeline.benchmark import Plan, clock, machine
 from pipeline.benchmark.apart import OutOfMemory, Side
 from pipeline.benchmark.compare import OURS, SHARE, Contestant, compare, free, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookLattice
+from pipeline.core import cli, devices, files
+from pipeline.datasets.io.batches import Images
 from pipeline.train import Training
 
 Shape = tuple[int, int, int]
@@ -63,13 +64,13 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
 
 def begin(device: torch.device) -> None:
     """As `pipeline.train` begins."""
-    stage.keep_freed_memory()
+    cli.keep_freed_memory()
     train.set_up(device, "float32")
 
 
 def begin_plain(device: torch.device) -> None:
     """As Python begins, but for the precision: convolutions in tf32 would be another comparison."""
-    models.set_precision("float32")
+    devices.set_precision("float32")
 
 
 def ours(name: str, shape: Shape, hidden: Widths, batch: int, device: torch.device) -> Training:

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from pipeline import fetch, registry
-from pipeline import files as disk
-from pipeline.stage import Refused
+from pipeline.core import files as disk
+from pipeline.core import registry
+from pipeline.core.errors import UserError
+from pipeline.datasets.io import fetch
 
 SPLITS = ("train", "val", "test")
 
@@ -65,12 +66,12 @@ class Dataset(abc.ABC):
         """The files to bring, with the settings' checksums in the place of the official ones.
 
         Raises:
-            Refused: a checksum for a file that the data set does not have.
+            UserError: a checksum for a file that the data set does not have.
         """
         known = [file.name for file in self.files]
         for name in self.checksums:
             if name not in known:
-                raise Refused(
+                raise UserError(
                     f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(known)}."
                 )
         return [
@@ -91,7 +92,7 @@ class Dataset(abc.ABC):
             mirror: a folder or an http(s) base URL that holds `<dataset>/<official file name>`, or None for the source.
 
         Raises:
-            Refused: not reachable, not there, or the wrong bytes.
+            UserError: not reachable, not there, or the wrong bytes.
         """
         fetch.fetch_all(self.wanted(), folder, self.name, mirror, self.terms)
 
@@ -108,7 +109,7 @@ def find(name: str) -> type[Dataset]:
     """The class of the data set called `name`.
 
     Raises:
-        Refused: there is no such data set.
+        UserError: there is no such data set.
     """
     return registry.find(sys.modules[__name__], Dataset, name)  # type: ignore[type-abstract]
 
@@ -117,17 +118,17 @@ def from_settings(name: str) -> tuple[Dataset, dict[str, Any]]:
     """The data set `name` as `reports/settings/data/<name>.yaml` describes it, and those settings.
 
     Raises:
-        Refused: no such data set, no settings file, or a setting it does not take.
+        UserError: no such data set, no settings file, or a setting it does not take.
     """
     cls = find(name)
     path = Path("reports/settings/data") / f"{name}.yaml"
     if not path.is_file():
-        raise Refused(f"there is no {path}; run `python -m pipeline.plan` first, with {name} in grid.datasets.")
+        raise UserError(f"there is no {path}; run `python -m pipeline.plan` first, with {name} in grid.datasets.")
     settings = disk.read_yaml(path)["settings"]
     try:
         checked = registry.settings_of(cls).model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise Refused(f"{path}: settings.{key} is {first['input']!r}: {first['msg']}.") from error
+        raise UserError(f"{path}: settings.{key} is {first['input']!r}: {first['msg']}.") from error
     return cls(**{field: getattr(checked, field) for field in type(checked).model_fields}), settings

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import NonNegativeInt, PositiveInt
 
+from pipeline.core.errors import UserError
 from pipeline.datasets import Dataset
 from pipeline.datasets._splits import drawn, told
-from pipeline.stage import Refused
 
 NAMES = (
     "train-images-idx3-ubyte.gz",
@@ -48,7 +48,7 @@ class IdxDataset(Dataset):
         """Read, split and write; images stay in the order of the source within their split."""
         images, labels = self._pair(raw, *NAMES[:2])
         if self.val >= len(images):
-            raise Refused(
+            raise UserError(
                 f"datasets.{self.name}.data.val must be less than the {len(images)} training images, found {self.val}."
             )
         parts = drawn(len(images), self.val, self.split_seed)
@@ -62,7 +62,7 @@ class IdxDataset(Dataset):
     ) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, " n"]]:
         images, labels = read_idx(raw / images_name, self.name), read_idx(raw / labels_name, self.name)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
-            raise Refused(
+            raise UserError(
                 f"{self.name}: {images_name} holds an array {images.shape} and {labels_name} {labels.shape}; "
                 "expected N×H×W images and N labels."
             )
@@ -78,21 +78,21 @@ def read_idx(path: Path, dataset: str) -> UInt8[np.ndarray, "*shape"]:
     """The array of a gzipped idx file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist/).
 
     Raises:
-        Refused: missing, not gzip, cut short, or not unsigned bytes; the sentence names file and data set.
+        UserError: missing, not gzip, cut short, or not unsigned bytes; the sentence names file and data set.
     """
     if not path.is_file():
-        raise Refused(f"{dataset}: {path} is not there; run `python -m pipeline.download {dataset}`.")
+        raise UserError(f"{dataset}: {path} is not there; run `python -m pipeline.download {dataset}`.")
     try:
         with gzip.open(path) as file:
             content = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise Refused(f"{dataset}: {path} is not a whole gzip file ({error}).") from error
+        raise UserError(f"{dataset}: {path} is not a whole gzip file ({error}).") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":  # two zeros, then the code of unsigned bytes
-        raise Refused(f"{dataset}: {path} does not start as an idx file of unsigned bytes, but with {content[:4]!r}.")
+        raise UserError(f"{dataset}: {path} does not start as an idx file of unsigned bytes, but with {content[:4]!r}.")
     start = 4 + 4 * content[3]
     if len(content) < start:
-        raise Refused(f"{dataset}: {path} ends within its head.")
+        raise UserError(f"{dataset}: {path} ends within its head.")
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
     if len(content) - start != math.prod(shape):
-        raise Refused(f"{dataset}: {path} declares {shape} but holds {len(content) - start} bytes of them.")
+        raise UserError(f"{dataset}: {path} declares {shape} but holds {len(content) - start} bytes of them.")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipeline.datasets import Dataset
-from pipeline.images import Tally
+from pipeline.datasets.io.images import Tally
 
 OnBadImage = Literal["error", "skip"]
 

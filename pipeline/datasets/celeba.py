@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from pipeline.archives import Zip
+from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.fetch import File
-from pipeline.images import Item, Recipe, Tally, centre, covering, write_split
-from pipeline.stage import Refused
+from pipeline.datasets.io.archives import Zip
+from pipeline.datasets.io.fetch import File
+from pipeline.datasets.io.images import Item, Recipe, Tally, centre, covering, write_split
 
 ARCHIVE = "img_align_celeba.zip"
 PARTITION = "list_eval_partition.txt"
@@ -77,17 +77,17 @@ def read_partition(path: Path) -> dict[str, str]:
     """File name → split, from lines such as `000001.jpg 0`, where 0, 1 and 2 are train, val and test.
 
     Raises:
-        Refused: not there, a line of another form, or a name that stands twice.
+        UserError: not there, a line of another form, or a name that stands twice.
     """
     if not path.is_file():
-        raise Refused(f"celeba: the partition file {path} is not there; run `python -m pipeline.download celeba`.")
+        raise UserError(f"celeba: the partition file {path} is not there; run `python -m pipeline.download celeba`.")
     splits: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         fields = line.split()
         if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
-            raise Refused(f"celeba: line {number} of {path} is {line!r}, expected a file name and 0, 1 or 2.")
+            raise UserError(f"celeba: line {number} of {path} is {line!r}, expected a file name and 0, 1 or 2.")
         if fields[0] in splits:
-            raise Refused(f"celeba: line {number} of {path} names {fields[0]} for the second time.")
+            raise UserError(f"celeba: line {number} of {path} names {fields[0]} for the second time.")
         splits[fields[0]] = SPLITS[int(fields[1])]
     return splits
 

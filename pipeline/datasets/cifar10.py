@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from pydantic import NonNegativeInt, PositiveInt
 
-from pipeline import files as disk
-from pipeline.archives import BadFile, Store, unpack_tar
+from pipeline.core import files as disk
+from pipeline.core.errors import UserError
 from pipeline.datasets import Dataset, Source
 from pipeline.datasets._splits import drawn, told
-from pipeline.fetch import File
-from pipeline.stage import Refused
+from pipeline.datasets.io.archives import BadFile, Store, unpack_tar
+from pipeline.datasets.io.fetch import File
 
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
@@ -59,7 +59,7 @@ class Cifar10(Dataset):
         test = read_batch(store, f"{FOLDER}/test_batch")
         disk.remove(unpacked)
         if self.val >= len(images):
-            raise Refused(
+            raise UserError(
                 f"datasets.cifar10.data.val must be less than the {len(images)} training images, found {self.val}."
             )
         train, val = drawn(len(images), self.val, self.split_seed)
@@ -95,19 +95,19 @@ def read_batch(store: Store, name: str) -> tuple[UInt8[np.ndarray, "n 32 32 3"],
     """Images and labels of one pickled batch: a dictionary with `data` (N×3072, channel by channel) and `labels`.
 
     Raises:
-        Refused: missing, not such a pickle, or one that wants more than data read.
+        UserError: missing, not such a pickle, or one that wants more than data read.
     """
     where = f"{store.dataset}: {name} in {ARCHIVE}"
     if name not in store.names:
-        raise Refused(f"{where} is not there.")
+        raise UserError(f"{where} is not there.")
     try:
         with (store.where / name).open("rb") as file:
             content = _Plain(file, encoding="bytes").load()
         data, labels = content[b"data"], np.asarray(content[b"labels"], np.int64)
     except (pickle.UnpicklingError, EOFError, BadFile) as error:
-        raise Refused(f"{where} cannot be read as plain data ({error}).") from error
+        raise UserError(f"{where} cannot be read as plain data ({error}).") from error
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, IndexError) as error:
-        raise Refused(f"{where} is not a batch of images and labels ({error!r}).") from error
+        raise UserError(f"{where} is not a batch of images and labels ({error!r}).") from error
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != (len(labels), 3 * 32 * 32):
-        raise Refused(f"{where} holds data {getattr(data, 'shape', None)} for {len(labels)} labels, expected N×3072.")
+        raise UserError(f"{where} holds data {getattr(data, 'shape', None)} for {len(labels)} labels, expected N×3072.")
     return np.ascontiguousarray(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, PositiveInt
 
-from pipeline.archives import BadFile, Zip
+from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
 from pipeline.datasets._splits import hashed
-from pipeline.fetch import File
-from pipeline.images import Item, Recipe, Tally, mixed, resized, write_split
-from pipeline.stage import Refused
+from pipeline.datasets.io.archives import BadFile, Zip
+from pipeline.datasets.io.fetch import File
+from pipeline.datasets.io.images import Item, Recipe, Tally, mixed, resized, write_split
 
 COMPETITION = "diabetic-retinopathy-detection"
 PARTS = tuple(f"train.zip.{number:03}" for number in range(1, 6))
@@ -98,14 +98,14 @@ def read_grades(path: Path) -> dict[str, int]:
     """Image → grade from 0 to 4, from the zipped table with the columns `image` and `level`.
 
     Raises:
-        Refused: not there, another table, a grade that is none, or an image that stands twice.
+        UserError: not there, another table, a grade that is none, or an image that stands twice.
     """
     name = LABELS.removesuffix(".zip")
     grades: dict[str, int] = {}
     for row in csv.DictReader(io.StringIO(Zip(path, "diabetic_retinopathy").text(name))):
         image, level = row.get("image"), row.get("level")
         if not image or level not in ("0", "1", "2", "3", "4") or image in grades:
-            raise Refused(
+            raise UserError(
                 f"diabetic_retinopathy: {name} in {path} has the line {row}, "
                 "expected an image that stands once and its level from 0 to 4."
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.datasets import Source
 from pipeline.datasets._idx import IdxDataset
-from pipeline.fetch import File
+from pipeline.datasets.io.fetch import File
 
 URLS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",

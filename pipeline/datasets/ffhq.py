@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from pipeline import fetch
-from pipeline.archives import Folder, Store, Zip, check_name
+from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.fetch import File
-from pipeline.images import Item, Recipe, Tally, as_is, resized, write_encoded, write_split
-from pipeline.stage import Refused
+from pipeline.datasets.io import fetch
+from pipeline.datasets.io.archives import Folder, Store, Zip, check_name
+from pipeline.datasets.io.fetch import File
+from pipeline.datasets.io.images import Item, Recipe, Tally, as_is, resized, write_encoded, write_split
 
 FULL, THUMBNAIL = 1024, 128  # pixels
 LISTING = File(
@@ -103,7 +103,7 @@ class Ffhq(PictureDataset):
             if not stem.isdecimal():
                 tally.bad(name, "is not named by a number")
             elif numbers.setdefault(int(stem), name) != name:
-                raise Refused(
+                raise UserError(
                     f"ffhq: {store.where} holds the number {int(stem)} as {numbers[int(stem)]} and as {name}."
                 )
         items: dict[str, list[Item]] = {split: [] for split in SPLITS}
@@ -127,7 +127,7 @@ def read_listing(path: Path, kind: str) -> list[File]:
         kind: `image` or `thumbnail`.
 
     Raises:
-        Refused: it is not such a list, or names a path that leads out of the folder.
+        UserError: it is not such a list, or names a path that leads out of the folder.
     """
 
     def kept(entry: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def read_listing(path: Path, kind: str) -> list[File]:
             for spec in (entry[kind] for entry in entries.values())
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused(f"ffhq: {path} is not the official list of files ({error!r}).") from error
+        raise UserError(f"ffhq: {path} is not the official list of files ({error!r}).") from error
     for file in listed:
         check_name(file.name, path, "ffhq")
     return listed

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from pipeline import files as disk
-from pipeline import stage
-from pipeline.archives import Folder as FolderStore
-from pipeline.archives import Store, Zip, unpack_tar
+from pipeline.core import cli
+from pipeline.core import files as disk
+from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
 from pipeline.datasets._splits import hashed
-from pipeline.images import ENDINGS, Item, Recipe, covering, mixed, write_split
-from pipeline.stage import Refused
+from pipeline.datasets.io.archives import Folder as FolderStore
+from pipeline.datasets.io.archives import Store, Zip, unpack_tar
+from pipeline.datasets.io.images import ENDINGS, Item, Recipe, covering, mixed, write_split
 
 LISTING = "listing.csv"
 Share = Annotated[float, Field(gt=0, lt=0.5)]
@@ -57,7 +57,7 @@ class Folder(PictureDataset):
         self.path, self.size, self.val, self.test = Path(path), size, val, test
         self.split_folders = split_folders
         if split_folders is not None and ("train" not in split_folders or not set(split_folders) <= set(SPLITS)):
-            raise Refused(
+            raise UserError(
                 f"datasets.folder.data.split_folders names {', '.join(split_folders) or 'nothing'}, "
                 "expected train and, as one likes, val and test."
             )
@@ -68,12 +68,12 @@ class Folder(PictureDataset):
     def download(self, folder: Path, mirror: str | None) -> None:
         """Write down which pictures there are. A mirror is not looked at."""
         if self.path == Path():
-            raise Refused("datasets.folder.data.path must name a folder or an archive of pictures.")
+            raise UserError("datasets.folder.data.path must name a folder or an archive of pictures.")
         unpacked = folder / "unpacked"
         store = self._store(unpacked)
         names = store.below("", ENDINGS)
         if not names:
-            raise Refused(f"folder: {self.path} holds no pictures; expected names that end in {', '.join(ENDINGS)}.")
+            raise UserError(f"folder: {self.path} holds no pictures; expected names that end in {', '.join(ENDINGS)}.")
         with (folder / LISTING).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([name] for name in names)
         disk.remove(unpacked)
@@ -82,7 +82,7 @@ class Folder(PictureDataset):
         if self.path.is_dir():
             return FolderStore(self.path, self.name)
         if not self.path.is_file():
-            raise Refused(f"folder: there is no {self.path}; datasets.folder.data.path should name it.")
+            raise UserError(f"folder: there is no {self.path}; datasets.folder.data.path should name it.")
         if self.path.suffix == ".zip":
             return Zip(self.path, self.name)
         return unpack_tar(self.path, unpacked, self.name)
@@ -93,7 +93,7 @@ class Folder(PictureDataset):
         with (raw / LISTING).open(newline="", encoding="utf-8") as file:
             listed = [row[0] for row in csv.reader(file)]
         if listed != store.below("", ENDINGS):
-            raise Refused(f"folder: {self.path} has changed since it was listed; run `dvc repro -f download@folder`.")
+            raise UserError(f"folder: {self.path} has changed since it was listed; run `dvc repro -f download@folder`.")
         parts = self._divided(listed)
         recipe = Recipe((self.size, self.size), partial(covering, size=self.size))
         for split in SPLITS:
@@ -102,7 +102,7 @@ class Folder(PictureDataset):
         by = "by folder" if self.split_folders else "by the sha256 of the name"
         others = len(listed) - sum(map(len, parts.values()))
         if others:
-            stage.log.info("folder: %d pictures lie in no folder that split_folders names; they are not used", others)
+            cli.log.info("folder: %d pictures lie in no folder that split_folders names; they are not used", others)
         return {"split": by, "in_no_split": others, "skipped": tally.skipped}
 
     def _divided(self, names: list[str]) -> dict[str, list[Item]]:

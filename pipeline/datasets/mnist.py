@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.datasets import Source
 from pipeline.datasets._idx import IdxDataset
-from pipeline.fetch import File
+from pipeline.datasets.io.fetch import File
 
 URLS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
 

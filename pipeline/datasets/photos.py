@@ -16,9 +16,9 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
-from pipeline import files as disk
+from pipeline.core import files as disk
+from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Dataset, Source
-from pipeline.stage import Refused
 
 SIZE = 32  # pixels of a patch
 WINDOWS = (1, 2)  # a patch shows SIZE times this many pixels of the photograph, times the photograph's own scale
@@ -179,14 +179,14 @@ class Photos(Dataset):
         """Copy the photographs out of the installed package; a mirror is not looked at."""
         spec = importlib.util.find_spec("skimage")
         if spec is None or spec.origin is None:
-            raise Refused("photos: scikit-image is not installed; install requirements.txt.")
+            raise UserError("photos: scikit-image is not installed; install requirements.txt.")
         for photograph in PHOTOGRAPHS:
             for name, expected in photograph.files.items():
                 path = Path(spec.origin).parent / "data" / name
                 if not path.is_file() or (found := disk.digest(path)) != expected:
                     got = f"has sha256 {found}, expected {expected}" if path.is_file() else "is not there"
                     version = importlib.metadata.version("scikit-image")
-                    raise Refused(f"photos: {path} of scikit-image {version} {got}.")
+                    raise UserError(f"photos: {path} of scikit-image {version} {got}.")
                 shutil.copyfile(path, folder / name)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def _draw(
     rng: np.random.RandomState,
 ) -> list[Patch]:
     if len(candidates) < quota:
-        raise Refused(
+        raise UserError(
             f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} "
             "to give; choose a smaller number or another seed."
         )
@@ -291,7 +291,7 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, 
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     if not path.is_file():
-        raise Refused(f"photos: {path} is not there; run `python -m pipeline.download photos`.")
+        raise UserError(f"photos: {path} is not there; run `python -m pipeline.download photos`.")
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline import stage
-from pipeline.archives import Zip
+from pipeline.core import cli
+from pipeline.core.errors import UserError
 from pipeline.datasets import Source
 from pipeline.datasets._pictures import PictureDataset
 from pipeline.datasets._splits import hashed
-from pipeline.fetch import File
-from pipeline.images import Item, Recipe, Tally, as_is, mixed, write_split
-from pipeline.stage import Refused
+from pipeline.datasets.io.archives import Zip
+from pipeline.datasets.io.fetch import File
+from pipeline.datasets.io.images import Item, Recipe, Tally, as_is, mixed, write_split
 
 ARCHIVE = "tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"
@@ -53,9 +53,7 @@ class TinyImagenet(PictureDataset):
         if not test:
             split = "training: the source's; the source's test set is not in the archive, so half of the validation "
             split += "images, chosen by the sha256 of their names, are the test set instead"
-            stage.log.info(
-                "tiny_imagenet: the archive holds no test/; half of the validation images become the test set"
-            )
+            cli.log.info("tiny_imagenet: the archive holds no test/; half of the validation images become the test set")
             test = [item for item in val if hashed(item.name, val=0.5, test=0.5) == "test"]
             val = [item for item in val if hashed(item.name, val=0.5, test=0.5) == "val"]
         recipe = Recipe((SIZE, SIZE), as_is, source=(SIZE, SIZE))
@@ -83,7 +81,7 @@ def _validation(store: Zip, classes: list[str], tally: Tally) -> list[Item]:
         fields = line.split("\t")
         if len(fields) < 2 or fields[0] in labels:
             fault = "names a file for the second time" if fields[0] in labels else "lacks a tab"
-            raise Refused(f"tiny_imagenet: line {number} of {annotations} {fault}: {line!r}.")
+            raise UserError(f"tiny_imagenet: line {number} of {annotations} {fault}: {line!r}.")
         labels[fields[0]] = fields[1]
     items = []
     for name in store.below(f"{ROOT}/val/images/", IMAGES):

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline import registry
+from pipeline.core import registry
+from pipeline.core.errors import NonFiniteError
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,6 @@ class Quantized:
     z: Float[Tensor, "b d h w"]
     codes: Int[Tensor, "b h columns ..."]
     losses: dict[str, Float[Tensor, ""]]
-
-
-class NonFinite(ValueError):
-    """A latent is NaN or infinite."""
 
 
 class StraightThrough(torch.autograd.Function):
@@ -156,8 +153,8 @@ class Quantizer(nn.Module, abc.ABC):
 
         Raises:
             ValueError: D is not the quantizer's.
-            NonFinite: a latent is NaN or infinite. On a GPU in training, where the check would stall the device, and
-                where it is compiled, the loss shows it instead.
+            NonFiniteError: a latent is NaN or infinite. On a GPU in training, where the check would stall the
+                device, and where it is compiled, the loss shows it instead.
         """
         batch, dim, height, width = latents.shape
         if dim != self.dim:
@@ -166,10 +163,10 @@ class Quantizer(nn.Module, abc.ABC):
         # compiled, it would break the graph in two; training then looks at the loss
         watched = (v.device.type == "cpu" or not self.training) and not torch.compiler.is_compiling()
         if watched and not self.losses_show and not finite(v):
-            raise NonFinite("latents hold NaN or infinity")
+            raise NonFiniteError("latents hold NaN or infinity")
         z, codes, losses = self.quantize(v, batch)
         if watched and self.losses_show and not finite(torch.stack(list(losses.values()))) and not finite(v):
-            raise NonFinite("latents hold NaN or infinity")
+            raise NonFiniteError("latents hold NaN or infinity")
         z = z.view(batch, height, width, dim).permute(0, 3, 1, 2)
         return Quantized(z, codes.view(batch, height, -1, *codes.shape[1:]), losses)
 
@@ -187,6 +184,6 @@ def find(name: str) -> type[Quantizer]:
     """The class of the quantizer called `name`.
 
     Raises:
-        Refused: there is no such quantizer.
+        UserError: there is no such quantizer.
     """
     return registry.find(sys.modules[__name__], Quantizer, name)  # type: ignore[type-abstract]

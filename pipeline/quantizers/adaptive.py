@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from pipeline.core.errors import UserError
 from pipeline.quantizers import Quantizer, StraightThrough
 from pipeline.quantizers.kd import KD
-from pipeline.stage import Refused
 
 SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 
@@ -42,7 +42,7 @@ class Adaptive(Quantizer):
             that were really chosen move.
 
     Raises:
-        Refused: a size does not divide the capacity.
+        UserError: a size does not divide the capacity.
     """
 
     straight = False
@@ -69,7 +69,7 @@ class Adaptive(Quantizer):
         super().__init__(dim)
         for size in sizes:
             if capacity % size:
-                raise Refused(f"quantizer.sizes holds {size}, which does not divide quantizer.capacity {capacity}.")
+                raise UserError(f"quantizer.sizes holds {size}, which does not divide quantizer.capacity {capacity}.")
         self.num_codes = sum(sizes)
         self.choice_per, self.sampling, self.beta = choice_per, sampling, beta
         self.temperatures = (temperature_start, temperature_end)

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pipeline import search
+from pipeline.core.errors import UserError
+from pipeline.quantizers import search
 from pipeline.quantizers.vq_ema import VQEMA
-from pipeline.stage import Refused
 
 
 class KD(VQEMA):
@@ -34,7 +34,7 @@ class KD(VQEMA):
         beta, decay, epsilon, first_count, store_smoothed: see `VQEMA`.
 
     Raises:
-        Refused: pieces of D do not make up C.
+        UserError: pieces of D do not make up C.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class KD(VQEMA):
             store_smoothed=store_smoothed,
         )
         if projection == "regroup" and dim % code_dim:
-            raise Refused(
+            raise UserError(
                 f"quantizer.code_dim is {code_dim}, but regrouping cuts latents of model.dim {dim} into equal pieces."
             )
         self.dim = dim

@@ -6,8 +6,8 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from pipeline.core.errors import UserError
 from pipeline.quantizers._library import Library
-from pipeline.stage import Refused
 
 
 class LFQ(Library):
@@ -33,7 +33,7 @@ class LFQ(Library):
         spherical: scale the numbers to length 1; codes are ±1/√(log2 K) instead of ±1.
 
     Raises:
-        Refused: K is not a power of 2.
+        UserError: K is not a power of 2.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class LFQ(Library):
     ) -> None:
         super().__init__(dim, num_codes)
         if num_codes < 2 or num_codes & (num_codes - 1):
-            raise Refused(f"quantizer.num_codes is {num_codes}, but lfq takes a power of 2 from 2 on.")
+            raise UserError(f"quantizer.num_codes is {num_codes}, but lfq takes a power of 2 from 2 on.")
         import vector_quantize_pytorch  # seconds to import: not for a plan
 
         self.inverse_temperature = inverse_temperature

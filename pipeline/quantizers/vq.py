@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from pipeline import search
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Quantizer, search
 
 
 class VQ(Quantizer):

@@ -10,8 +10,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from pipeline import search
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Quantizer, search
 
 
 class VQEMA(Quantizer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import files, stage
+from pipeline.core import cli, files
 from pipeline.report import figures, summary
 from pipeline.report.html import to_html
 from pipeline.report.page import page
@@ -15,7 +15,7 @@ def main(root: Path = Path()) -> None:
     """Read everything, draw, then write; a refusal leaves the old report whole.
 
     Raises:
-        Refused: a row is missing or stale.
+        UserError: a row is missing or stale.
     """
     results = read_results(root)
     reports = root / "reports"
@@ -25,8 +25,8 @@ def main(root: Path = Path()) -> None:
     text = page(results, pictures)
     files.write_text(reports / "report.html", to_html(text, results, reports))
     files.write_text(reports / "report.md", text)
-    stage.log.info("%d rows reported in %s", len(results.rows), reports / "report.md")
+    cli.log.info("%d rows reported in %s", len(results.rows), reports / "report.md")
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

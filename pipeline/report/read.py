@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import files
-from pipeline.stage import Refused
+from pipeline.core import files
+from pipeline.core.errors import UserError
 
 PREPARED = Path("data/prepared")
 PER_EPOCH = ("quantization_loss", "gradient_gap")
@@ -91,7 +91,7 @@ def read_results(root: Path) -> Results:
     """Read all that the plan in `root`/reports/settings names.
 
     Raises:
-        Refused: a file is missing, or a row was made with other settings than those that stand now.
+        UserError: a file is missing, or a row was made with other settings than those that stand now.
     """
     plan = files.read_yaml(present(root / "reports/settings/plan.yaml", "dvc repro plan"))
     rows = {name: read_row(root, name) for name in plan["rows"]}
@@ -106,7 +106,7 @@ def read_row(root: Path, name: str) -> Row:
     """Read one row's settings, measures, history and pictures.
 
     Raises:
-        Refused: one of its files is missing, or the row is stale.
+        UserError: one of its files is missing, or the row is stale.
     """
     command = f"dvc repro evaluate@{name}"
     settings = files.read_yaml(present(root / f"reports/settings/{name}.yaml", "dvc repro plan"))
@@ -164,18 +164,18 @@ def refuse_stale(name: str, run: dict[str, Any], settings: dict[str, Any]) -> No
     """Compare what a row was made with to what the plan says now.
 
     Raises:
-        Refused: they differ; the sentence names the row and the first key that does.
+        UserError: they differ; the sentence names the row and the first key that does.
     """
     command = f"run `dvc repro evaluate@{name}`"
     if run["settings"] != settings:
         key, made, now = difference(run["settings"], settings)
-        raise Refused(
+        raise UserError(
             f"row {name!r} is stale: {key} is {now!r} in reports/settings/{name}.yaml, "
             f"but reports/runs/{name}.json was made with {made!r}; {command}."
         )
     seeds = [seed["seed"] for seed in run["seeds"]]
     if seeds != settings["seeds"]:
-        raise Refused(
+        raise UserError(
             f"row {name!r} has results for seeds {seeds}, but its settings say {settings['seeds']}; {command}."
         )
 
@@ -204,8 +204,8 @@ def present(path: Path, command: str) -> Path:
     """The path itself.
 
     Raises:
-        Refused: there is no such file; the sentence says what makes it.
+        UserError: there is no such file; the sentence says what makes it.
     """
     if not path.is_file():
-        raise Refused(f"{path.name} is missing (looked for {path}); run `{command}`.")
+        raise UserError(f"{path.name} is missing (looked for {path}); run `{command}`.")
     return path

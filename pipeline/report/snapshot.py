@@ -10,22 +10,22 @@ import re
 import shutil
 from pathlib import Path
 
-from pipeline import files, stage
+from pipeline.core import cli, files
+from pipeline.core.errors import UserError
 from pipeline.report import summary
 from pipeline.report.read import Results, read_results
-from pipeline.stage import Refused
 
 
 def main(root: Path = Path()) -> None:
     """Copy the report that stands.
 
     Raises:
-        Refused: there is none, or it does not show the results that stand.
+        UserError: there is none, or it does not show the results that stand.
     """
     results = read_results(root)
     reports = root / "reports"
     if not (reports / "report.md").is_file() or files.read_json(reports / "metrics.json") != summary.metrics(results):
-        raise Refused("reports/report.md does not show the results that stand; run `dvc repro report` first.")
+        raise UserError("reports/report.md does not show the results that stand; run `dvc repro report` first.")
     target = reports / "reference" / name_of(results)
     with files.replacing(target) as folder:
         (folder / "figures").mkdir(parents=True)
@@ -35,7 +35,7 @@ def main(root: Path = Path()) -> None:
         shutil.copyfile(reports / "metrics.json", folder / "metrics.json")
         text = (reports / "report.md").read_text(encoding="utf-8")
         (folder / "report.md").write_text(re.sub(r",? ?\(?\[SVG\]\([^)]+\)\)?", "", text), encoding="utf-8")
-    stage.log.info("kept %s", target)
+    cli.log.info("kept %s", target)
 
 
 def name_of(results: Results) -> str:
@@ -46,4 +46,4 @@ def name_of(results: Results) -> str:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

@@ -25,7 +25,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from pipeline import evaluate, files, models, side_by_side, stage, train
+from pipeline import evaluate, train
+from pipeline.core import cli, files, parallel, paths
+from pipeline.core.errors import UserError
 
 RESULTS = Path("sweeps/results")
 FINISHED = train.UNFINISHED / "sweeps"
@@ -35,16 +37,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("sweep", help="<dataset>-<sweep>, as photos-gamma")
     name = parser.parse_args().sweep
-    settings = models.SETTINGS / "sweeps" / name
+    settings = paths.SETTINGS / "sweeps" / name
     if "-" not in name or not settings.is_dir():
-        raise stage.Refused(f"{settings} is not there; name a sweep of the grid, as <dataset>-<sweep>, after the plan.")
-    stage.keep_freed_memory()
+        raise UserError(f"{settings} is not there; name a sweep of the grid, as <dataset>-<sweep>, after the plan.")
+    cli.keep_freed_memory()
     train.UNFINISHED.mkdir(exist_ok=True)
     try:
         with FileLock(train.UNFINISHED / f"sweep-{name}.lock", timeout=2):
             run(name, sorted(settings.glob("*.yaml")))
     except Timeout:
-        raise stage.Refused(f"{name} is being run by another process; wait for it or stop it.") from None
+        raise UserError(f"{name} is being run by another process; wait for it or stop it.") from None
 
 
 def run(name: str, rows: list[Path]) -> None:
@@ -54,14 +56,14 @@ def run(name: str, rows: list[Path]) -> None:
         rows: their settings files.
 
     Raises:
-        Refused: a loss is no longer finite, or a process was killed.
+        UserError: a loss is no longer finite, or a process was killed.
     """
-    options = files.read_yaml(models.SETTINGS / "evaluate.yaml")
+    options = files.read_yaml(paths.SETTINGS / "evaluate.yaml")
     finished = []
     for number, path in enumerate(rows, 1):
         settings = files.read_yaml(path)
         done = FINISHED / name / f"{path.stem}-{fingerprint(settings, options)}"
-        stage.log.info("%s, row %d of %d: %s", name, number, len(rows), path.stem)
+        cli.log.info("%s, row %d of %d: %s", name, number, len(rows), path.stem)
         if not done.is_dir():
             finish(path, settings, options, done)
         finished.append(done)
@@ -89,8 +91,8 @@ def finish(path: Path, settings: dict[str, Any], options: dict[str, Any], done: 
             for one in left:
                 (folder / one).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(one, folder / one)
-            (folder / models.SETTINGS).mkdir()
-            shutil.copyfile(path, folder / models.SETTINGS / path.name)
+            (folder / paths.SETTINGS).mkdir()
+            shutil.copyfile(path, folder / paths.SETTINGS / path.name)
     finally:
         for one in left:  # among the grid's rows nothing of a sweep's may stay
             files.remove(one)
@@ -103,16 +105,16 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
     its child would wait for threads that it does not have.
 
     Raises:
-        Refused: the process was killed.
+        UserError: the process was killed.
         whatever `work` raises.
     """
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     # as for seeds: with a part of the threads, here all of them, and gone when the process that started it is
-    with ProcessPoolExecutor(1, context, side_by_side._begin, (torch.get_num_threads(),)) as pool:
+    with ProcessPoolExecutor(1, context, parallel._begin, (torch.get_num_threads(),)) as pool:
         try:
             pool.submit(work, *arguments).result()
         except BrokenProcessPool:
-            raise stage.Refused(
+            raise UserError(
                 "the process of a row was killed, perhaps for want of memory; run the same command again to go on."
             ) from None
         except KeyboardInterrupt:
@@ -122,4 +124,4 @@ def apart(work: Callable[..., None], *arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    cli.run(main)

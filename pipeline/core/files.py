@@ -1,0 +1,92 @@
+"""Files that are never half-written: write beside, then rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.core.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write a file or folder at; on success it takes the final name, on failure it goes.
+
+    The old `path` stays whole until the very end. A folder is not created: the caller makes it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".partial")
+    remove(beside)
+    try:
+        yield beside
+        if path.is_dir() or beside.is_dir():
+            remove(path)
+        os.replace(beside, path)
+    except BaseException:
+        remove(beside)
+        raise
+
+
+SPARE = 64 << 20  # bytes of a disk that are left free
+
+
+def check_space(folder: Path, needed: int, who: str) -> None:
+    """
+    Args:
+        needed: bytes about to be written.
+        who: the data set, for the message.
+
+    Raises:
+        UserError: the disk of `folder` has less free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed + SPARE > free:
+        raise UserError(
+            f"{who}: {folder} needs {(needed + SPARE) / 1e9:.1f} GB on the disk, but {free / 1e9:.1f} GB are free."
+        )
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that every reader accepts: NaN and infinity are an error, not an extension."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, content: Any, comment: str = "") -> None:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    write_text(path, (f"# {comment}\n" if comment else "") + text)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML that `write_yaml` wrote. A file that a person edits is read by `config.read_params`."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(path: Path, kind: str = "sha256") -> str:
+    """The checksum of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()

@@ -1,0 +1,102 @@
+"""Where the files of the stages lie: one place that knows the names of the folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import files
+from pipeline.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of a project folder. Every stage takes one, so that it can read and write anywhere.
+
+    Args:
+        root: the folder that holds params.yaml; by default the working directory.
+    """
+
+    root: Path = Path()
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Unfinished work of a killed training, and the locks."""
+        return self.root / ".checkpoints"
+
+    @property
+    def settings(self) -> Path:
+        """What `plan` writes and the other stages read."""
+        return self.root / "reports" / "settings"
+
+    @property
+    def plan(self) -> Path:
+        return self.settings / "plan.yaml"
+
+    @property
+    def evaluate_settings(self) -> Path:
+        return self.settings / "evaluate.yaml"
+
+    def row_settings(self, row: str) -> Path:
+        return self.settings / f"{row}.yaml"
+
+    def dataset_settings(self, dataset: str) -> Path:
+        """What a data set's download and preparation depend on."""
+        return self.settings / "data" / f"{dataset}.yaml"
+
+    def download_settings(self, dataset: str) -> Path:
+        """What a data set's download alone depends on."""
+        return self.settings / "download" / f"{dataset}.yaml"
+
+    def raw(self, dataset: str) -> Path:
+        return self.root / "data" / "raw" / dataset
+
+    def prepared(self, dataset: str) -> Path:
+        return self.root / "data" / "prepared" / dataset
+
+    def model(self, row: str) -> Path:
+        return self.root / "models" / row
+
+    def weights(self, row: str, seed: int) -> Path:
+        return self.model(row) / f"seed-{seed}.safetensors"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    def history(self, row: str) -> Path:
+        """A line per seed and epoch."""
+        return self.reports / "history" / f"{row}.csv"
+
+    def measured(self, row: str) -> Path:
+        """The measures of every seed, as JSON."""
+        return self.reports / "runs" / f"{row}.json"
+
+    def arrays(self, row: str) -> Path:
+        """Pictures and histograms, as NumPy arrays."""
+        return self.reports / "runs" / f"{row}.npz"
+
+    def benchmark(self, part: str) -> Path:
+        """What a part of the benchmark measured, as JSON."""
+        return self.reports / "benchmark" / f"{part}.json"
+
+
+SETTINGS = Paths().settings
+
+
+def read_settings(row: str) -> dict[str, Any]:
+    """The settings of a row as `plan` wrote them.
+
+    Raises:
+        UserError: there is no such row in the plan.
+    """
+    path = Paths().row_settings(row)
+    if "-" not in row or not path.is_file():
+        raise UserError(f"{path} is not there; name a row of the grid, as <dataset>-<variant>, after `dvc repro plan`.")
+    settings: dict[str, Any] = files.read_yaml(path)
+    return settings

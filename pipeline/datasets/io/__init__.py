@@ -1,0 +1,1 @@
+"""Files in and images out: downloads, archives, decoding, batches."""

@@ -1,0 +1,1 @@
+"""Measures, a file for each family."""

@@ -1,0 +1,180 @@
+"""Counting distinct codes: against plain Python, through temporary files, by estimate beside Apache DataSketches."""
+
+import inspect
+import math
+from collections import Counter as PlainCounter
+from pathlib import Path
+
+import datasketches
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pipeline.metrics import counting
+from pipeline.metrics.counting import Counter, Fingerprint, HyperLogLog, collision_bound
+
+
+def count(batches: list[Tensor], **options: object) -> Counter:
+    counter = Counter(**options)
+    for batch in batches:
+        counter.add(batch)
+    return counter
+
+
+def expected(batches: list[Tensor]) -> list[int]:
+    plain = PlainCounter(tuple(row) if isinstance(row, list) else row for batch in batches for row in batch.tolist())
+    return sorted(plain.values(), reverse=True)
+
+
+def test_indices_by_hand() -> None:
+    counter = count([torch.tensor([0, 1, 1, 7]), torch.tensor([1, 7, 0, 1])])
+    assert counter.distinct == 3
+    assert counter.counts().tolist() == [4, 2, 2]
+    assert counter.counts(2).tolist() == [4, 2]
+    assert counter.entropy_bits() == pytest.approx(1.5)
+    assert counter.perplexity() == pytest.approx(2**1.5)
+    assert counter.total == 8
+
+
+def test_nothing_counted_and_one_code() -> None:
+    counter = Counter()
+    assert (counter.distinct, counter.entropy_bits(), counter.counts().tolist()) == (0, 0.0, [])
+    counter.add(torch.empty(0, 3, dtype=torch.int32))
+    assert counter.distinct == 0
+    counter.add(torch.ones(5, 3, dtype=torch.int32))
+    assert (counter.distinct, counter.entropy_bits(), counter.perplexity()) == (1, 0.0, 1.0)
+    assert math.copysign(1, counter.entropy_bits()) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([torch.int8, torch.int32, torch.int64]),
+    st.lists(st.integers(0, 60), min_size=1, max_size=5),
+    st.integers(0, 4),
+    st.integers(1, 40),
+    st.integers(0, 2**31),
+)
+def test_agrees_with_plain_counting(dtype: torch.dtype, sizes: list[int], d: int, reach: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (d,) if d else ()
+    batches = [torch.randint(-reach, reach, (n, *shape), generator=generator).to(dtype) for n in sizes]
+    counter = count(batches)
+    assert counter.counts().tolist() == expected(batches)
+    assert counter.distinct == len(expected(batches))
+
+
+def test_counting_goes_on_after_an_answer() -> None:
+    counter = count([torch.tensor([[1, 2], [3, 4]])])
+    assert counter.distinct == 2
+    counter.add(torch.tensor([[3, 4], [5, 6]]))
+    assert counter.counts().tolist() == [2, 1, 1]
+
+
+def test_an_index_that_does_not_fit_the_array_joins_those_before() -> None:
+    batches = [torch.tensor([0, 5, 5]), torch.tensor([5, -1, 2**40]), torch.tensor([0, 3])]
+    assert count(batches).counts().tolist() == [3, 2, 1, 1, 1]
+
+
+def test_memory_is_bounded_by_temporary_files(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pool = torch.randint(-50, 50, (60_000, 8), generator=generator, dtype=torch.int32)
+    batches = [pool[torch.randint(60_000, (20_000,), generator=generator)] for _ in range(8)]
+    small = count(batches, memory=10**6, folder=tmp_path)
+    held = sum(len(piece) for piece in small._fresh) + len(small._table)
+    assert held <= 2 * 10**6 // (4 * counting.RECORD.itemsize)
+    assert any(tmp_path.rglob("*"))
+    large = count(batches)
+    assert large._files is None
+    assert small.counts().tolist() == large.counts().tolist() == expected(batches)
+    assert small.entropy_bits() == pytest.approx(large.entropy_bits(), rel=1e-12)
+    small.add(batches[0])
+    assert small.counts().sum() == 180_000
+    del small
+    assert not any(tmp_path.rglob("*"))
+
+
+def test_a_shared_half_of_a_fingerprint_is_no_collision() -> None:
+    high = np.array([3, 1, 3, 3, 1, 3], np.uint64)
+    low = np.array([9, 4, 2, 9, 4, 2], np.uint64)
+    table = counting._collapse(high, low, np.array([1, 2, 4, 8, 16, 32]))
+    assert table["high"].tolist() == [1, 3, 3]
+    assert table["low"].tolist() == [4, 2, 9]
+    assert table["count"].tolist() == [18, 36, 9]
+
+
+def test_entropy_against_float64() -> None:
+    codes = torch.randint(0, 30, (5000,), generator=torch.Generator().manual_seed(1)) ** 2
+    share = np.unique(codes.numpy(), return_counts=True)[1] / 5000
+    assert count([codes]).entropy_bits() == pytest.approx(-(share * np.log2(share)).sum(), rel=1e-12)
+
+
+def test_fingerprints_are_the_multilinear_hash() -> None:
+    """Recomputed with Python's unbounded integers."""
+    hashed = Fingerprint(3)
+    codes = torch.tensor([[1, -2, 3], [2**31 - 1, -(2**31), 0]], dtype=torch.int32)
+    for row, found in zip(codes.tolist(), hashed(codes).tolist(), strict=True):
+        for factors, value in zip(hashed.multipliers.tolist(), found, strict=True):
+            full = factors[0] + sum(a * x for a, x in zip(factors[1:], row, strict=True))
+            assert value % 2**64 == full % 2**64
+
+
+def test_fingerprints_of_close_vectors_differ() -> None:
+    grid = torch.cartesian_prod(*[torch.arange(-4, 4)] * 5)
+    fingerprints = Fingerprint(5)(grid)
+    for half in fingerprints.T:
+        assert len(half.unique()) == len(grid)
+    different = (fingerprints[1:, 0] ^ fingerprints[:-1, 0]).numpy().view(np.uint64)
+    assert 24 < np.bitwise_count(different).mean() < 40
+
+
+def test_collision_bound() -> None:
+    assert collision_bound(10**7, 2**10 - 1) < 1e-18
+    assert collision_bound(4_587_520_000, 2**10 - 1) < 1e-12
+    assert collision_bound(10**7, 2**62) == 1.0
+    assert collision_bound(2, 1) == pytest.approx(2 * 2.0**-126)
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 5_000, 40_000, 300_000])
+def test_estimate_beside_the_exact_count_and_datasketches(n: int) -> None:
+    codes = torch.stack([torch.arange(n) // 700, torch.arange(n) % 700], 1).to(torch.int32)
+    ours, theirs = HyperLogLog(14), datasketches.hll_sketch(14, datasketches.tgt_hll_type.HLL_8)
+    ours.add(codes)
+    ours.add(codes.flip(0))
+    for value in Fingerprint(2)(codes)[:, 0].tolist():
+        theirs.update(value)
+    exact = count([codes, codes]).distinct
+    assert exact == n
+    assert ours.relative_error == pytest.approx(1.04 / 128)
+    assert ours.estimate() == pytest.approx(exact, rel=4 * ours.relative_error)
+    assert ours.estimate() == pytest.approx(theirs.get_estimate(), rel=5 * ours.relative_error)
+
+
+def test_estimates_scatter_as_their_standard_error_says() -> None:
+    errors = []
+    for trial in range(40):
+        sketch = HyperLogLog(12)
+        sketch.add(torch.arange(trial * 10**6, trial * 10**6 + 20_000))
+        errors.append(sketch.estimate() / 20_000 - 1)
+    spread = math.sqrt(np.mean(np.square(errors)))
+    assert 0.5 * sketch.relative_error < spread < 1.5 * sketch.relative_error
+    assert abs(np.mean(errors)) < sketch.relative_error
+
+
+def test_estimate_when_every_register_is_full() -> None:
+    sketch = HyperLogLog(12)
+    sketch.registers[:] = 64 - 12 + 1
+    assert sketch.estimate() == math.inf
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match=r"integers.*float32"):
+        inspect.unwrap(Counter.add)(Counter(), torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"\(3, 3\).*before.*\(2,\)"):
+        count([torch.zeros(3, 2, dtype=torch.int32), torch.zeros(3, 3, dtype=torch.int32)])
+    with pytest.raises(ValueError, match="500 bytes"):
+        Counter(memory=500)
+    with pytest.raises(ValueError, match="precision is 3"):
+        HyperLogLog(3)

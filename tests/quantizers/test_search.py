@@ -1,0 +1,253 @@
+"""The nearest code: against brute force in float64, against exact fractions, and where the usual formula goes wrong."""
+
+import inspect
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pipeline.core import devices
+from pipeline.quantizers import search
+from pipeline.quantizers.search import nearest
+
+GRID = [(512, 128), (1024, 64), (2048, 32), (4096, 16), (8192, 8), (16384, 4), (32768, 2), (65536, 1)]
+
+
+def brute(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Squared differences in float64; torch.argmin gives the first of equals."""
+    rows = [((v.double() - codebook.double()) ** 2).sum(1).argmin() for v in vectors]
+    return torch.stack(rows)
+
+
+def usual(vectors: Tensor, codebook: Tensor) -> Tensor:
+    return ((vectors**2).sum(1, keepdim=True) + (codebook**2).sum(1) - 2 * vectors @ codebook.t()).argmin(1)
+
+
+def codes_of(kind: str, k: int, d: int) -> Tensor:
+    generator = torch.Generator().manual_seed(k + d)
+    normal = torch.randn(k, d, generator=generator)
+    uniform = (2 * torch.rand(k, d, generator=generator) - 1) / k
+    clustered = normal[: k // 64].repeat(64, 1) + uniform
+    duplicated = normal[torch.randint(k // 32, (k,), generator=generator)]
+    far = normal + 100.0
+    flat = normal * 2.0 ** -torch.arange(d)
+    kinds = {"normal": normal, "box": uniform, "clustered": clustered, "duplicated": duplicated, "far": far}
+    return {**kinds, "flat": flat}[kind]
+
+
+@pytest.mark.parametrize("kind", ["normal", "box", "clustered", "duplicated", "far", "flat"])
+@pytest.mark.parametrize(("k", "d"), GRID)
+def test_agrees_with_brute_force_on_every_pair(k: int, d: int, kind: str) -> None:
+    codebook = codes_of(kind, k, d)
+    generator = torch.Generator().manual_seed(1)
+    vectors = torch.randn(100, d, generator=generator) + (100.0 if kind == "far" else 0.0)
+    on_codes = codebook[torch.randint(k, (30,), generator=generator)]
+    midway = (codebook[:10] + codebook[10:20]) / 2
+    vectors = torch.cat([vectors, on_codes, midway])
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+
+
+def test_the_usual_formula_is_wrong_where_this_is_right() -> None:
+    codebook = codes_of("normal", 65536, 1)
+    vectors = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+    assert (usual(vectors, codebook) != brute(vectors, codebook)).any()
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+
+
+def exactly(vectors: Tensor, codebook: Tensor) -> list[int]:
+    def squared(v: list[float], c: list[float]) -> Fraction:
+        return sum(((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(v, c, strict=True)), Fraction(0))
+
+    codes = codebook.tolist()
+    return [min(range(len(codes)), key=lambda k: squared(v, codes[k])) for v in vectors.tolist()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 40), st.integers(0, 20), st.integers(-12, 12), st.integers(0, 2**31))
+def test_ties_on_a_grid_go_to_the_smallest_index(d: int, k: int, n: int, exponent: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    codebook = torch.randint(-2, 3, (k, d), generator=generator) * 2.0**exponent
+    vectors = torch.randint(-5, 6, (n, d), generator=generator) * 2.0 ** (exponent - 1)
+    expected = exactly(vectors, codebook)
+    assert nearest(vectors, codebook).tolist() == expected
+    if n:
+        assert search._by_products(vectors, codebook).tolist() == expected
+    if n and k > 1:
+        assert search._by_tree(vectors, codebook).tolist() == expected
+        assert search._by_tree(vectors, codebook, crowded=True).tolist() == expected
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search, "EQUALS_WORTH", 0)
+            assert search._by_tree(vectors, codebook).tolist() == expected
+
+
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=12), st.lists(numbers, min_size=1, max_size=12))
+def test_one_dimension_is_exact_over_all_of_float32(codes: list[float], values: list[float]) -> None:
+    codebook, vectors = torch.tensor(codes).unsqueeze(1), torch.tensor(values).unsqueeze(1)
+    assert nearest(vectors, codebook).tolist() == exactly(vectors, codebook)
+
+
+def test_sorting_puts_the_smallest_index_of_equals_first() -> None:
+    values = torch.tensor([2.0, -0.0, 1e-45, 0.0, -1e-45, -3e38, 3e38, 2.0, -1.0, 0.0, -1.0])
+    found, order = search._sorted(values)
+    assert order.tolist() == [5, 8, 10, 4, 1, 3, 9, 2, 0, 7, 6]
+    assert torch.equal(found, values[order])
+    many = torch.randn(5000, generator=torch.Generator().manual_seed(0)).mul_(100).round_().div_(100)
+    expected = many.sort(stable=True)
+    assert all(torch.equal(*pair) for pair in zip(search._sorted(many), expected, strict=True))
+
+
+def test_a_tree_where_codes_spread_in_few_dimensions() -> None:
+    vectors = torch.randn(128, 8)
+    assert search._worth_a_tree(vectors, codes_of("flat", 8192, 8))
+    assert search._worth_a_tree(vectors, torch.full((8192, 8), 0.3))
+    assert not search._worth_a_tree(vectors, codes_of("normal", 8192, 8))
+    assert not search._worth_a_tree(vectors[:100], codes_of("flat", 8192, 8))
+    assert not search._worth_a_tree(vectors.repeat(8, 1), codes_of("flat", 2048, 8))
+    assert search._worth_a_tree(vectors[:, :4], codes_of("normal", 8192, 4))
+    assert not search._worth_a_tree(vectors.repeat(1, 2), codes_of("flat", 8192, 16))
+
+
+@pytest.mark.parametrize("d", [1, 3, 16])
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e-12, 1e12, 1e30, 3e37])
+def test_huge_and_tiny_values(d: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    codebook, vectors = torch.randn(60, d, generator=generator), torch.randn(40, d, generator=generator)
+    vectors, codebook = vectors * scale, codebook * scale
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+
+
+def test_float64_beyond_the_range_of_its_squares() -> None:
+    codebook = torch.tensor([[-1e200, 0.0], [1e200, 1e200], [0.0, 2e199]], dtype=torch.float64)
+    assert nearest(torch.tensor([[9e199, 9e199], [1e198, 1e199]], dtype=torch.float64), codebook).tolist() == [1, 2]
+
+
+def test_a_dead_code_far_away_makes_nothing_uncertain() -> None:
+    codebook = codes_of("normal", 512, 16)
+    codebook[7] = 1e6
+    vectors = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    nominate = search._Nominate(vectors, codebook, len(vectors))
+    index, tied, _, _ = nominate(vectors)
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+    assert len(tied) < 20
+    assert (index != 7).all()
+
+
+@pytest.mark.parametrize("d", [1, 2, 8])
+def test_many_vectors_and_codes_that_are_all_the_same(d: int) -> None:
+    """The k-d tree and the products both meet nothing but ties."""
+    same = torch.full((2048, d), 0.3)
+    assert nearest(torch.randn(1024, d), same).tolist() == [0] * 1024
+    pair = torch.where(torch.arange(2048).unsqueeze(1) < 5, same, -same)
+    vectors = torch.full((1024, d), -1.0)
+    assert nearest(vectors, pair).tolist() == [5] * 1024
+
+
+@pytest.mark.parametrize("d", [1, 2, 32])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_types_are_taken_at_their_value(d: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(5)
+    codebook = torch.randn(300, d, generator=generator).to(dtype)
+    vectors = torch.randn(50, d, generator=generator).to(dtype)
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+    assert torch.equal(nearest(vectors.float(), codebook), brute(vectors.float(), codebook))
+
+
+def test_float64_differences_below_float32_count() -> None:
+    codebook = torch.tensor([[1.0, 1.0], [1.0 + 1e-12, 1.0]], dtype=torch.float64)
+    assert nearest(torch.tensor([[1.1, 1.0], [0.9, 1.0]], dtype=torch.float64), codebook).tolist() == [1, 0]
+
+
+def test_autocast_compile_and_matmul_precision_change_nothing() -> None:
+    codebook = codes_of("box", 2048, 32)
+    vectors = torch.randn(300, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    expected = brute(vectors.detach(), codebook)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(nearest(vectors, codebook), expected)
+    plain = inspect.unwrap(nearest)  # without the tests' check of shapes, which cannot be compiled
+    compiled = torch.compile(lambda v, c: plain(v * 1.0, c), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(vectors, codebook.requires_grad_()), expected)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert torch.equal(nearest(vectors, codebook), expected)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_products_of_reduced_precision_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_probe", lambda device: (torch.ones(64, 64), torch.ones(64, 64)))
+    assert search._Nominate(torch.randn(8, 4), torch.randn(8, 4), 8).dtype == torch.float64
+    vectors, codebook = torch.randn(50, 16), torch.randn(64, 16)
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+
+
+def test_strided_inputs_empty_inputs_one_code() -> None:
+    wide = torch.randn(16, 40)
+    codebook = torch.randn(8, 64)
+    assert torch.equal(nearest(wide.t(), codebook[:, ::4]), brute(wide.t(), codebook[:, ::4]))
+    assert nearest(torch.empty(0, 3), torch.randn(5, 3)).shape == (0,)
+    result = nearest(torch.randn(7, 3), torch.randn(1, 3))
+    assert result.dtype == torch.int64
+    assert result.tolist() == [0] * 7
+
+
+def test_inputs_are_left_as_they_are() -> None:
+    vectors, codebook = torch.randn(20, 6), torch.randn(30, 6)
+    before = vectors.clone(), codebook.clone()
+    nearest(vectors, codebook)
+    assert torch.equal(vectors, before[0])
+    assert torch.equal(codebook, before[1])
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most bytes any one operation gave back."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.bytes = max(self.bytes, tensor.numel() * tensor.element_size())
+        return result
+
+
+@pytest.mark.parametrize("kind", ["normal", "duplicated"])
+@pytest.mark.parametrize(("k", "d"), [(512, 128), (8192, 8), (65536, 1)])
+def test_the_matrix_of_distances_is_never_held(k: int, d: int, kind: str) -> None:
+    vectors, codebook = torch.randn(3000, d), codes_of(kind, k, d)
+    largest = Largest()
+    with largest:
+        search._nearest(vectors, codebook)
+    assert 0 < largest.bytes < 3000 * k * 4 / 1.4
+    assert largest.bytes <= 8 * 2**20
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 3\) and \(5, 2\)"):
+        inspect.unwrap(nearest)(torch.zeros(4, 3), torch.zeros(5, 2))
+    with pytest.raises(ValueError, match="empty"):
+        nearest(torch.zeros(4, 3), torch.zeros(0, 3))
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        vectors = torch.zeros(4, 3)
+        vectors[2, 1] = bad
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            nearest(vectors, torch.zeros(5, 3))
+        with pytest.raises(ValueError, match="NaN or infinity"):
+            nearest(torch.zeros(5, 3), vectors)
+
+
+def test_tf32_on_a_gpu_is_known_without_multiplying() -> None:
+    devices.set_precision("tf32")
+    try:
+        assert not search._full_precision("cuda")
+    finally:
+        devices.set_precision("float32")

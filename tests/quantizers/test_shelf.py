@@ -1,0 +1,162 @@
+"""Other authors' quantizers behind the same interface: their faults kept out, their sizes as stated."""
+
+import copy
+import math
+
+import pytest
+import torch
+from conftest import make_quantizer
+from torch import Tensor
+
+from pipeline.core.errors import UserError
+from pipeline.quantizers.gumbel import Draw, gumbel_noise
+
+SHELF = ["fsq", "lfq", "simvq", "rotation", "vq_ema_revive"]
+
+
+def latents(*shape: int, seed: int = 1, scale: float = 1.0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+@pytest.mark.parametrize("name", [*SHELF, "gumbel"])
+def test_nine_bits_a_latent(name: str) -> None:
+    quantizer = make_quantizer(name, dim=64, num_codes=512).eval()
+    assert math.log2(quantizer.num_codes) == 9
+    assert "up to 9 bits" in type(quantizer).__doc__
+    every = quantizer.decode(torch.arange(512))
+    assert every.shape == (512, 64)
+    assert len(every.unique(dim=0)) == 512
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_nothing_moves_without_gradients_even_in_train_mode(name: str) -> None:
+    quantizer = make_quantizer(name).train()
+    quantizer(latents(2, 4, 3, 3))
+    before = copy.deepcopy(quantizer.state_dict())
+    with torch.no_grad():
+        quantizer(latents(2, 4, 3, 3, seed=2))
+    for key, value in quantizer.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("name", ["rotation", "vq_ema_revive"])
+def test_codebooks_move_in_training(name: str) -> None:
+    quantizer = make_quantizer(name).train()
+    before = quantizer.inner.codebook.clone()
+    quantizer(latents(2, 4, 3, 3))
+    assert not torch.equal(before, quantizer.inner.codebook)
+
+
+@pytest.mark.parametrize("name", SHELF)
+def test_evaluation_after_training_needs_no_gradient(name: str) -> None:
+    """The library's loss in evaluation is a buffer that its training has marked as requiring grad."""
+    quantizer = make_quantizer(name).train()
+    quantizer(latents(2, 4, 3, 3).requires_grad_())
+    out = quantizer.eval()(latents(2, 4, 3, 3))
+    assert out.losses == {}
+    with torch.no_grad():
+        assert not quantizer(latents(2, 4, 3, 3)).z.requires_grad
+
+
+@pytest.mark.parametrize("name", ["rotation", "vq_ema_revive", "simvq"])
+def test_nearest_code_against_float64(name: str) -> None:
+    quantizer = make_quantizer(name, num_codes=16).eval()
+    z = latents(3, 4, 5, 5)
+    v = z.permute(0, 2, 3, 1).reshape(-1, 4).double()
+    codebook = quantizer.decode(torch.arange(16)).detach().double()
+    assert torch.equal(quantizer(z).codes.flatten(), (v[:, None] - codebook).square().sum(2).argmin(1))
+
+
+def test_the_rotation_keeps_the_gradients_angle() -> None:
+    """Fifty et al. 2024, section 4: the angle between gradient and vector is the same at the code and at the latent."""
+    quantizer = make_quantizer("rotation", dim=8)
+    z = latents(1, 8, 1, 4).requires_grad_()
+    weights = latents(1, 8, 1, 4, seed=2)
+    out = quantizer(z)
+    (out.z * weights).sum().backward()
+    cosine = torch.nn.functional.cosine_similarity
+    torch.testing.assert_close(cosine(z.grad, z, dim=1), cosine(weights, out.z, dim=1), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(z.grad, weights)
+
+
+def test_dead_codes_are_revived() -> None:
+    quantizer = make_quantizer("vq_ema_revive", num_codes=64, revive_below=1.0, decay=0.5)
+    far = latents(4, 4, 8, 8) + 50
+    for _ in range(30):
+        quantizer(far)
+    used = quantizer.eval()(far).codes.unique()
+    assert len(used) > 48
+
+
+def test_fsq_by_hand() -> None:
+    """Levels 3, 5 with the projections set to the identity on the first two components."""
+    quantizer = make_quantizer("fsq", dim=4, levels=[3, 5]).eval()
+    for layer in (quantizer.inner.project_in, quantizer.inner.project_out):
+        layer.weight.data = torch.eye(*layer.weight.shape)
+        layer.bias.data.zero_()
+    z = torch.tensor([[0.2, 10.0, 7.0, 7.0], [-9.0, 0.3, 7.0, 7.0]]).view(1, 1, 2, 4).permute(0, 3, 1, 2)
+    points = quantizer(z).z.permute(0, 2, 3, 1).reshape(2, 4)
+    torch.testing.assert_close(points, torch.tensor([[0.0, 1.0, 0, 0], [-1.0, 0.5, 0, 0]]))
+
+
+def test_lfq_takes_signs_and_a_power_of_two() -> None:
+    for spherical in (True, False):
+        quantizer = make_quantizer("lfq", dim=4, num_codes=8, spherical=spherical).eval()
+        out = quantizer(latents(2, 4, 3, 3))
+        inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
+        points = inside.sign() / (math.sqrt(3) if spherical else 1)
+        torch.testing.assert_close(quantizer.leave(points), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+        assert torch.allclose(inside.norm(dim=1), torch.ones(())) == spherical
+    with pytest.raises(UserError, match="num_codes is 12.*power of 2"):
+        make_quantizer("lfq", num_codes=12)
+
+
+def test_lfqs_entropy_loss_has_a_gradient_far_from_zero() -> None:
+    """Latents that share a large offset; the library's own temperature leaves them none."""
+
+    def gradient(**settings: object) -> float:
+        quantizer = make_quantizer("lfq", dim=4, num_codes=8, beta=0.0, entropy_weight=1.0, **settings)
+        z = (latents(8, 4, 4, 4, scale=0.3) + 3).requires_grad_()
+        sum(quantizer(z).losses.values()).backward()
+        return z.grad.norm().item()
+
+    assert gradient() > 20 * gradient(spherical=False, inverse_temperature=100.0)
+
+
+def test_gumbel_draws_by_its_logits_and_evaluates_their_maximum() -> None:
+    quantizer = make_quantizer("gumbel", dim=4, num_codes=3)
+    torch.nn.init.zeros_(quantizer.to_logits.weight)
+    quantizer.to_logits.bias.data = torch.log(torch.tensor([0.2, 0.7, 0.1]))
+    drawn = torch.bincount(quantizer(latents(4000, 4, 1, 1)).codes.flatten(), minlength=3) / 4000
+    torch.testing.assert_close(drawn, torch.tensor([0.2, 0.7, 0.1]), atol=0.03, rtol=0)
+    out = quantizer.eval()(latents(10, 4, 1, 1))
+    assert (out.codes == 1).all()
+    share = torch.tensor([0.2, 0.7, 0.1]).double()
+    expected = 5e-4 * (share * (3 * share).log()).sum().item()
+    assert out.losses["divergence_loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_gumbel_in_one_pass_is_the_plain_formulation() -> None:
+    """Torch's own formula, weights of 0 and 1 times the codebook, gradients by autograd; all in float64."""
+    logits, noise, weights = (latents(50, 9, seed=s).double() * 2 for s in (1, 2, 3))
+    codebook, temperature = latents(9, 4, seed=4).double(), 0.7
+    found, plain = [[x.clone().requires_grad_() for x in (logits, codebook)] for _ in range(2)]
+    z, codes, kl = Draw.apply(*found, noise.clone(), temperature)
+    soft = ((plain[0] + noise) / temperature).softmax(1)
+    hard = torch.nn.functional.one_hot(soft.argmax(1), 9) - soft.detach() + soft
+    chances = plain[0].softmax(1)
+    expected = (chances * (9 * chances).log()).sum(1).mean()
+    torch.testing.assert_close(z, hard @ plain[1])
+    torch.testing.assert_close(kl, expected)
+    assert torch.equal(codes, soft.argmax(1))
+    for out, loss, inputs in ((z, kl, found), (hard @ plain[1], expected, plain)):
+        ((out * weights[:, :4]).sum() + 3 * loss).backward()
+        assert all(x.grad.abs().sum() > 0 for x in inputs)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_gumbel_noise_is_gumbel_distributed() -> None:
+    noise = gumbel_noise(torch.empty(200, 500)).flatten().double()
+    assert noise.mean().item() == pytest.approx(0.5772, abs=0.02)
+    assert noise.var().item() == pytest.approx(math.pi**2 / 6, abs=0.04)
