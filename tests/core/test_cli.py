@@ -12,7 +12,7 @@ import termios
 
 from conftest import ROOT
 
-COUNT = "from pipeline import stage; print(sum(stage.progress(range(50), 'counting', 50, 'step')))"
+COUNT = "from pipeline.core import cli; print(sum(cli.progress(range(50), 'counting', 50, 'step')))"
 
 
 def test_a_terminal_gets_a_progress_bar() -> None:
@@ -29,9 +29,9 @@ def test_a_terminal_gets_a_progress_bar() -> None:
 
 
 def test_a_log_gets_a_line_every_half_minute() -> None:
-    clock = "import time, logging; from pipeline import stage; logging.basicConfig(level=20, format='%(message)s');"
+    clock = "import time, logging; from pipeline.core import cli; logging.basicConfig(level=20, format='%(message)s');"
     clock += "now = iter(range(0, 1000, 7)); time.monotonic = lambda: next(now);"
-    code = f"{clock} list(stage.progress(range(12), 'counting', 12, 'step'))"
+    code = f"{clock} list(cli.progress(range(12), 'counting', 12, 'step'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines() == [
         "counting: 5 of 12 (42 %) step, 0.1 step/s",

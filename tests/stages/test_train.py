@@ -235,8 +235,8 @@ def test_one_seed_starts_all_variants_from_one_encoder(project: Project) -> None
 
 COMPILED = """
 import torch
-from pipeline import models, train
-from pipeline.core.errors import UserError
+from pipeline import train
+from pipeline.core import paths
 
 row, images = "photos-%s", torch.rand(8, 3, 8, 8).contiguous(memory_format=torch.channels_last)
 found = []
