@@ -97,17 +97,41 @@ def test_fsq_by_hand() -> None:
     z = torch.tensor([[0.2, 10.0, 7.0, 7.0], [-9.0, 0.3, 7.0, 7.0]]).view(1, 1, 2, 4).permute(0, 3, 1, 2)
     points = quantizer(z).z.permute(0, 2, 3, 1).reshape(2, 4)
     torch.testing.assert_close(points, torch.tensor([[0.0, 1.0, 0, 0], [-1.0, 0.5, 0, 0]]))
+    bounded = quantizer.unquantized(z, quantizer(z).codes).permute(0, 2, 3, 1).reshape(2, 4)
+    steps = torch.tensor([1.0, 2.0, 1.0, 1.0])  # a level is 1/1 and 1/2 wide
+    torch.testing.assert_close(torch.round(bounded * steps) / steps, points)
+    torch.testing.assert_close(bounded[0, 0].item(), math.tanh(0.2) * 1.001, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["fsq", "lfq", "simvq", "vq_ema_revive"])
+def test_the_gradient_passes_straight_through(name: str) -> None:
+    """The latents' gradient is the one that they would get if they were not quantized."""
+    quantizer, z, weights = make_quantizer(name), latents(2, 4, 3, 3).requires_grad_(), latents(2, 4, 3, 3, seed=2)
+    out = quantizer(z)
+    (gradient,) = torch.autograd.grad((out.z * weights).sum(), z)
+    (expected,) = torch.autograd.grad((quantizer.unquantized(z, out.codes) * weights).sum(), z)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("name", ["gumbel", "rotation", "simvq", "vq_ema_revive"])
+def test_without_a_projection_the_decoder_could_get_the_latents_themselves(name: str) -> None:
+    quantizer, z = make_quantizer(name), latents(2, 4, 3, 3)
+    assert torch.equal(quantizer.unquantized(z, quantizer(z).codes), z)
 
 
 def test_lfq_takes_signs_and_a_power_of_two() -> None:
     for spherical in (True, False):
         quantizer = make_quantizer("lfq", dim=4, num_codes=8, spherical=spherical).eval()
         out = quantizer(latents(2, 4, 3, 3))
-        inside = quantizer.enter(latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4))
+        v = latents(2, 4, 3, 3).permute(0, 2, 3, 1).reshape(-1, 4)
+        inside = quantizer.inner.project_in(v)
+        inside = inside / inside.norm(dim=1, keepdim=True) if spherical else inside
         points = inside.sign() / (math.sqrt(3) if spherical else 1)
-        torch.testing.assert_close(quantizer.leave(points), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+        torch.testing.assert_close(quantizer.inner.project_out(points), out.z.permute(0, 2, 3, 1).reshape(-1, 4))
+        through = quantizer.unquantized(latents(2, 4, 3, 3), out.codes).permute(0, 2, 3, 1).reshape(-1, 4)
+        torch.testing.assert_close(through, quantizer.inner.project_out(inside))
         assert torch.allclose(inside.norm(dim=1), torch.ones(())) == spherical
-    with pytest.raises(UserError, match="num_codes is 12.*power of 2"):
+    with pytest.raises(UserError, match="^num_codes is 12.*power of 2"):
         make_quantizer("lfq", num_codes=12)
 
 
