@@ -24,7 +24,8 @@ from pipeline.core.errors import NonFiniteError, UserError
 from pipeline.quantizers import CodebookQuantizer
 
 NAMES = quantizers.names()
-WITH_CODEBOOK = [name for name in NAMES if issubclass(quantizers.find(name), CodebookQuantizer)]
+CLASSES = {name: registry.find(quantizers, quantizers.Quantizer, name) for name in NAMES}
+WITH_CODEBOOK = [name for name, cls in CLASSES.items() if issubclass(cls, CodebookQuantizer)]
 
 every_quantizer = pytest.mark.parametrize("name", NAMES)
 
@@ -50,7 +51,7 @@ def test_it_says_how_tables_and_figures_show_it(name: str) -> None:
     assert "\n" not in cls.meaning, f"{name}: the meaning should be one line"
     assert len(cls.meaning) <= 100, f"{name}: the meaning should be one line"
     assert re.fullmatch("#[0-9A-F]{6}", cls.colour), f"{name}: the colour is {cls.colour!r}, but should be #RRGGBB"
-    namesakes = [other for other in NAMES if quantizers.find(other).title == cls.title]
+    namesakes = [other for other in NAMES if getattr(CLASSES[other], "title", None) == cls.title]
     assert namesakes == [name], f"{' and '.join(namesakes)} have one title; give each its own"
 
 
