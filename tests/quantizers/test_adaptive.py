@@ -51,6 +51,16 @@ def test_the_chosen_codebook_quantizes_as_it_would_alone(number: int, train: boo
     torch.testing.assert_close(quantizer.codebooks[number].codebook, alone.codebooks[number].codebook)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_unquantized_latents_go_through_the_chosen_codebooks_projections(number: int) -> None:
+    quantizer = make()
+    prefer(quantizer, number)
+    z = latents(3, 4, 2, 2)
+    codes = quantizer.eval()(z).codes
+    expected = quantizer.codebooks[number].unquantized(z, codes)
+    torch.testing.assert_close(quantizer.unquantized(z, codes), expected)
+
+
 def plainly(
     quantizer: Adaptive, latents: Tensor, weights: Tensor, choice: Tensor
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:

@@ -246,10 +246,11 @@ def test_annealing_changes_no_weights_and_no_evaluation(name: str) -> None:
 
 
 @every_quantizer
-def test_what_it_learned_is_told_by_numbers(name: str) -> None:
+def test_how_far_training_has_brought_it_is_finite(name: str) -> None:
     quantizer = make_quantizer(name)
-    told = quantizer.learned({key: value.clone() for key, value in quantizer.state_dict().items()}, 0.0)
-    assert all(math.isfinite(value) for value in told.values()), f"{name}: learned gives {told}"
+    start = {key: value.clone() for key, value in quantizer.state_dict().items()}
+    for key, value in quantizer.learned(start, 0.0).items():
+        assert math.isfinite(value), f"{name}: learned gives {key} = {value}"
 
 
 @every_quantizer
