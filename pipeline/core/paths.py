@@ -74,6 +74,30 @@ class Paths:
     def reports(self) -> Path:
         return self.root / "reports"
 
+    @property
+    def report(self) -> Path:
+        """The report as markdown."""
+        return self.reports / "report.md"
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.reports / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.reports / "figures"
+
+    @property
+    def metrics(self) -> Path:
+        """Mean, deviation and number of seeds of every measure of every row."""
+        return self.reports / "metrics.json"
+
+    @property
+    def reference(self) -> Path:
+        """Reports that are kept in git."""
+        return self.reports / "reference"
+
     def history(self, row: str) -> Path:
         """A line per seed and epoch."""
         return self.reports / "history" / f"{row}.csv"
