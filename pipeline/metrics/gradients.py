@@ -11,6 +11,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.metrics import Measure
+from pipeline.quantizers import Quantizer
+
+
+def quantization_costs(
+    encoder: Callable[[Tensor], Tensor],
+    quantizer: Quantizer,
+    decoder: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "b c h w"],
+) -> tuple[float, float]:
+    """`quantization_loss` and `gradient_gap` on these images, for a model in evaluation mode, which stays as it is."""
+    with torch.no_grad():
+        latents = encoder(images)
+        quantized = quantizer(latents)
+        unquantized = quantizer.unquantized(latents, quantized.codes)
+    gap = gradient_gap(gradient_at(quantized.z, decoder, images), gradient_at(unquantized, decoder, images))
+    return quantization_loss(unquantized, quantized.z), gap
 
 
 def quantization_loss(unquantized: Float[Tensor, "b c h w"], quantized: Float[Tensor, "b c h w"]) -> float:
