@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, create_model
 
-import pipeline
 from pipeline import datasets, quantizers
+from pipeline.benchmark import parts
 from pipeline.core.errors import UserError
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
@@ -23,9 +22,6 @@ from pipeline.datasets import Dataset
 from pipeline.metrics import MEASURES
 from pipeline.plan import config
 from pipeline.plan.config import CHANGED, File, Grid, Params, Row
-
-BENCHMARK = sorted(m.name for m in pkgutil.iter_modules([str(Path(pipeline.__file__).parent / "benchmark" / "parts")]))
-"""The parts of the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ def check_references(params: Params, grid: Grid) -> None:
     _require("datasets", params["datasets"], datasets.names())
     _require("grid.datasets", grid.datasets, datasets.names())
     _require("grid.variants", grid.variants, variants)
-    _require("grid.benchmark", grid.benchmark, BENCHMARK)
+    _require("grid.benchmark", grid.benchmark, parts())
     settings = [f"{section}.{key}" for section in CHANGED for key in params[section]]
     for name, sweep in params["sweeps"].items():
         _require(f"sweeps.{name}.variants", sweep["variants"], variants)
