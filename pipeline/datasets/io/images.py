@@ -96,7 +96,10 @@ class Decoder:
         if self.draft is not None:
             image.draft("RGB", (self.draft, self.draft))
         upright = (ImageOps.exif_transpose(image) if self.expected is None else image).convert("RGB")
-        return np.asarray(self.cut(upright) if self.cut else upright)
+        array = np.asarray(self.cut(upright) if self.cut else upright)
+        if array.shape[:2] != self.shape:
+            raise BadFile(f"became {array.shape[1]}×{array.shape[0]} pixels, expected {self.shape[1]}×{self.shape[0]}")
+        return array
 
 
 @dataclass
