@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import shutil
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +78,19 @@ def test_only_a_file_that_is_not_there_with_its_sum_is_fetched(mirror: Path, fol
         assert len(web.asked) == 1
         (folder / NAME).write_bytes(b"damaged since")
         assert bring(file_of(), folder, web.url) == CONTENT
+
+
+def test_what_a_killed_run_left_is_removed(mirror: Path, folder: Path) -> None:
+    def killed(*_: object) -> None:
+        os._exit(9)
+
+    child = os.fork()
+    if child == 0:
+        shutil.copyfile = killed  # type: ignore[assignment]  # the temporary file is there by then
+        bring(file_of(), folder, str(mirror))
+    os.waitpid(child, 0)
+    assert [path.name for path in folder.iterdir()] != []
+    assert bring(file_of(), folder, str(mirror)) == CONTENT
 
 
 def test_many_files_in_folders_of_their_own(mirror: Path, folder: Path) -> None:

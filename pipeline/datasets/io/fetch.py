@@ -81,6 +81,8 @@ def fetch_all(listed: Sequence[File], folder: Path, dataset: str, mirror: str | 
     """
     address, login = split_mirror(mirror)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.rglob("tmp????????"):  # pooch's temporary files, of a run that was killed
+        left.unlink()
     missing = [file for file in listed if not (folder / file.name).exists()]
     begun = sum(path.stat().st_size for path in folder.glob("*.partial/*"))
     files.check_space(folder, sum(file.size for file in missing) - begun, dataset)
