@@ -120,7 +120,7 @@ def test_wrong_bytes_name_file_and_both_sums(mirror: Path, folder: Path, by_web:
         pytest.raises(
             UserError,
             match=rf"^made: images\.zip could not be fetched \(.*made/images\.zip: expected {md5(CONTENT)} but got "
-            rf"{md5(wrong)[4:]}\); a mirror with another .* needs its sum in datasets\.made\.data\.checksums\.$",
+            rf"{md5(wrong)[4:]}\); a mirror with another .* needs its checksum in datasets\.made\.data\.checksums\.$",
         ),
     ):
         bring(file_of(), folder, web.url if by_web else str(mirror))

@@ -34,10 +34,10 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 RETRIES = 2  # after a first attempt over http that failed
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
-SMALL = 1 << 23  # bytes: no bar is drawn for less
+LARGE = 8 << 20  # bytes of a file whose progress is shown
 UNSTATED = 2 << 30  # bytes taken of a file whose length neither its source nor the server states
 
-pooch.get_logger().setLevel(logging.WARNING)  # what it tells of every file, the failures here tell in one line
+pooch.get_logger().setLevel(logging.WARNING)  # else it writes two lines about every file
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class File:
     kaggle: str | None = None
 
 
-class _NoUse(Exception):
+class _Unavailable(Exception):
     """A source cannot give the file, however often one asks."""
 
 
@@ -141,14 +141,14 @@ def _fetch(file: File, places: _Places) -> None:
         try:
             place.fetch(file.name, downloader=download)
             return
-        except (_NoUse, ValueError, OSError) as error:  # requests' errors are OSErrors
+        except (_Unavailable, ValueError, OSError) as error:  # requests' errors are OSErrors
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
             failures.append(f"{address}: {_reason(error)}")
             cli.log.info("%s: %s", places.dataset, failures[-1])
     dataset = places.dataset
     if places.mirror:
-        advice = f"a mirror with another version of a file needs its sum in datasets.{dataset}.data.checksums"
+        advice = f"a mirror with another version of a file needs its checksum in datasets.{dataset}.data.checksums"
     else:
         advice = (
             f"{places.terms or 'try again later,'} or fetch the files by hand, put them into <folder>/{dataset}/ (as "
@@ -187,17 +187,19 @@ def _by_http(url: str, output: str, _: object, file: File, places: _Places) -> N
     with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=places.login) as response:
         if not response.ok:
             again = response.status_code >= 500 or response.status_code == 429
-            raise (requests.HTTPError if again else _NoUse)(f"status {response.status_code} {response.reason}")
+            raise (requests.HTTPError if again else _Unavailable)(f"status {response.status_code} {response.reason}")
         length = int(response.headers.get("Content-Length", 0))
         most = 2 * file.size or length or UNSTATED
         files.check_space(Path(output).parent, length, places.dataset)
-        hidden = True if file.size < SMALL else None  # None: shown on a terminal
-        bar = tqdm(desc=file.name, total=length or None, unit="B", unit_scale=True, leave=False, disable=hidden)
+        if length >= LARGE:
+            cli.log.info("%s: fetching %s, %.0f MB", places.dataset, file.name, length / 1e6)
+        hidden = True if length < LARGE else None  # None: shown on a terminal
+        bar = tqdm(desc=file.name, total=length, unit="B", unit_scale=True, leave=False, disable=hidden)
         with bar, Path(output).open("wb") as write:
             try:
                 for piece in response.raw.stream(CHUNK, decode_content=False):
                     if write.tell() + len(piece) > most:
-                        raise _NoUse(f"it sends more than {most} bytes")
+                        raise _Unavailable(f"it sends more than {most} bytes")
                     write.write(piece)
                     bar.update(len(piece))
             except urllib3.exceptions.HTTPError as error:
@@ -209,13 +211,13 @@ def _by_client(_: str, output: str, __: object, client: str, file: File, partial
     try:
         (_by_gdown if client == "gdown" else _by_kaggle)(file, partial_folder)
     except ImportError as error:
-        raise _NoUse(f"the package {client} is not installed: pip install {client}") from error
+        raise _Unavailable(f"the package {client} is not installed: pip install {client}") from error
     except SystemExit as error:
-        raise _NoUse("it asks for an account") from error
+        raise _Unavailable("it asks for an account") from error
     except Exception as error:  # whatever a foreign client raises
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise _NoUse(str(error) or type(error).__name__) from error
+        raise _Unavailable(str(error) or type(error).__name__) from error
     os.replace(partial_folder / file.name, output)
     files.remove(partial_folder)
 
@@ -238,4 +240,4 @@ def _by_kaggle(file: File, folder: Path) -> None:
 def _reason(error: Exception) -> str:
     """An error in a few words: of pooch's and urllib3's nested ones the core, without the advice that follows."""
     text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if isinstance(error, _NoUse) else text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")")
+    return text if isinstance(error, _Unavailable) else text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")")
