@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -177,6 +178,7 @@ def test_damaged_and_far_too_large_members_are_bad(tmp_path: Path, monkeypatch: 
 def test_an_archive_is_opened_anew_in_another_process(tmp_path: Path) -> None:
     """A forked process shares the place in a file that is open; it must not move it for the other one."""
     store = zip_of(tmp_path)
+    assert pickle.loads(pickle.dumps(store)).read("a.PNG") == b"one"  # as it is sent where processes are not forked
     before = store.opened[1]  # type: ignore[attr-defined]
     child = os.fork()
     if child == 0:
