@@ -84,7 +84,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_whatever_bytes_a_name_has(packed: bool, tmp_path: Path) -> None:
+def test_whatever_bytes_a_name_has(packed: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     contents = contents_of(NAMES)
     contents["caf\udce9.png"] = b"bad"
     if packed:
@@ -92,7 +92,9 @@ def test_whatever_bytes_a_name_has(packed: bool, tmp_path: Path) -> None:
         made_sources.tarred(path, contents)
     else:
         path = write(tmp_path / "pictures", contents)
-    _, about = prepared(tmp_path, path, on_bad_image="skip")
+    with caplog.at_level("INFO", logger="pipeline"):
+        _, about = prepared(tmp_path, path, on_bad_image="skip")
+    assert "; 1 left out, for the reasons in about.yaml" in caplog.text
     assert about["skipped"] == {"caf\udce9.png": "is not an image"}
     assert sum(about["counts"].values()) == len(NAMES) - 1
 

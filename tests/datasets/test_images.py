@@ -195,13 +195,3 @@ def test_bad_images_are_skipped_and_counted(tmp_path: Path) -> None:
 def test_a_picture_that_was_cut_to_another_shape_is_never_written() -> None:
     with pytest.raises(BadFile, match="became 5×4 pixels, expected 9×7"):
         Decoder((7, 9))(encoded(picture(RNG, 5, 4), "PNG"))
-
-
-def test_the_log_names_the_first_skipped_images(caplog: pytest.LogCaptureFixture) -> None:
-    bad = BadImages("made", "skip")
-    with caplog.at_level("INFO", logger="pipeline"):
-        for number in range(25):
-            bad.add(f"{number}.png", "is not an image")
-    assert caplog.messages[0] == "made: left out 0.png, which is not an image"
-    assert caplog.messages[-1] == "made: left out 9.png, which is not an image; about.yaml names the others"
-    assert len(bad.skipped) == 25
