@@ -150,7 +150,7 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
 
 
 def compiled(model: Autoencoder, device: torch.device) -> Network:
-    """The model's parts by `torch.compile`, with its weights; a quantizer that does not fuse stays as it is.
+    """Encoder and decoder by `torch.compile`, with the model's weights, around its quantizer as it is.
 
     Results differ from the model's by rounding. The first step of each batch size compiles, for a minute or more.
 
@@ -159,12 +159,11 @@ def compiled(model: Autoencoder, device: torch.device) -> Network:
     """
     require_compiler(device)
     encoder, decoder = fused(model.encoder, device), fused(model.decoder, device)
-    between = fused(model.quantizer, device) if model.quantizer.fuses else model.quantizer
 
     def network(images: Tensor) -> tuple[Tensor, Quantized]:
         if device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
-        quantized = between(encoder(images))
+        quantized = model.quantizer(encoder(images))
         return decoder(quantized.z), quantized
 
     return network

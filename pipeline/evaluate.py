@@ -113,7 +113,7 @@ def measure(
     Args:
         memory: bytes that counting may take; see `distinct.Counter`.
     """
-    unbounded = not model.quantizer.finite
+    unbounded = model.quantizer.codebook_size() is None
     fitted, tested = Codes(memory, estimated=unbounded), Codes(memory, by_dimension=unbounded)
     counted = {"train": fitted, "val": fitted, "test": tested}
     error = {name: look_at(model, name, splits[name], batch_size, counted[name]) for name in splits}
@@ -190,7 +190,7 @@ def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[s
     """
     in_use, aim = fitted.counter.distinct, quantizer.num_codes
     active = None
-    if not quantizer.finite and fitted.low is not None and fitted.high is not None:
+    if quantizer.codebook_size() is None and fitted.low is not None and fitted.high is not None:
         active = int((fitted.low != fitted.high).sum())
     by_dimension = None
     if tested.components is not None:
@@ -203,7 +203,7 @@ def usage_measures(quantizer: Quantizer, fitted: Codes, tested: Codes) -> dict[s
         "bits_per_latent": tested.counter.entropy_bits(),
         "bits_per_latent_by_dimension": by_dimension,
         "most_bits_seen": math.log2(tested.counter.total),
-        "dead_codes": aim - in_use if quantizer.finite and aim else None,
+        "dead_codes": None if quantizer.codebook_size() is None else aim - in_use,
         "active_dimensions": active,
         **counting_measures(fitted),
     }

@@ -200,7 +200,7 @@ class Training:
         record, sizes = [], []
         traced: dict[int, dict[str, Tensor]] = {0: self.model.quantizer.trace()} if number == 1 else {}
         for step, images in enumerate(cli.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
-            self.model.quantizer.progress = (number - 1 + (step - 1) / steps) / options["epochs"]
+            self.model.quantizer.anneal((number - 1 + (step - 1) / steps) / options["epochs"])
             terms = self.step(images, number, step)
             record.append(torch.stack(list(terms.values())))
             sizes.append(len(images))
