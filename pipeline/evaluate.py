@@ -139,7 +139,7 @@ def measure(
     for split, images in splits.items():
         errors[split], shares[split] = pass_through(model, split, images, batch_size, codes[split])
     test, names = splits["test"], model.quantizer.codebook_names
-    costs = gradients.quantization_costs(model.encoder, model.quantizer, model.decode, test.batch(slice(0, batch_size)))
+    costs = gradients.quantization_costs(model.encode, model.quantizer, model.decode, test.batch(slice(0, batch_size)))
     measured = Measured(model.quantizer, test.shape, errors, fitted, tested, *costs, **known)
     return measured, diagnostics.selection(shares["test"], names, test.labels) if names else None
 

@@ -29,6 +29,8 @@ from pipeline.datasets.io.batches import Images
 from pipeline.metrics import counting, gradients, reconstruction
 from pipeline.train.loop import Training
 
+PATIENCE = 2  # seconds to wait for a row's lock: after a kill, the processes of single seeds take a moment to go
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -46,8 +48,7 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
     """
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     try:
-        # seconds: after a kill, the processes of single seeds take a moment to go
-        with FileLock(paths.checkpoints / f"{row}.lock", timeout=2):
+        with FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE):
             _train_row(row, settings, paths)
     except Timeout:
         raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
@@ -104,7 +105,7 @@ def warm_up(row: str, settings: dict[str, Any], seed: int, train: Images) -> Non
     except torch._dynamo.exc.BackendCompilerFailed as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"train.compile is true, but torch.compile failed: {reason}; it needs a C++ compiler; or set it to false."
+            f"train.compile is true, but torch.compile fails here ({reason}); install what it needs or set it to false."
         ) from None
     losses["mse"].item()  # waits for the device
 
@@ -119,7 +120,7 @@ def validate(model: Autoencoder, images: Images, batch_size: int) -> dict[str, f
         errors.append(reconstruction.squared_error(batch, reconstructions))
         codes.add(quantized.codes.flatten(0, 2))
     first = images.batch(slice(0, batch_size))
-    loss, gap = gradients.quantization_costs(model.encoder, model.quantizer, model.decode, first)
+    loss, gap = gradients.quantization_costs(model.encode, model.quantizer, model.decode, first)
     mse = torch.cat(errors).mean().item()
     return {"val_mse": mse, "val_codes": codes.distinct, "val_quantization_loss": loss, "val_gradient_gap": gap}
 
