@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
+
+NAME = re.compile(r"[A-Za-z0-9_]+")
+"""Names of data sets, variants and sweeps, all of them: DVC puts them into paths and shell commands."""
+ROW = re.compile(rf"{NAME.pattern}-{NAME.pattern}")
 
 
 @dataclass(frozen=True)
@@ -113,14 +118,16 @@ class Paths:
 SETTINGS = Paths().settings
 
 
-def read_settings(row: str) -> dict[str, Any]:
+def read_settings(row: str, paths: Paths = Paths()) -> dict[str, Any]:
     """The settings of a row as `plan` wrote them.
 
     Raises:
         UserError: there is no such row in the plan.
     """
-    path = Paths().row_settings(row)
-    if "-" not in row or not path.is_file():
+    if not ROW.fullmatch(row):
+        raise UserError(f"{row!r} names no row; write <dataset>-<variant>, each of letters, digits and _.")
+    path = paths.row_settings(row)
+    if not path.is_file():
         raise UserError(f"{path} is not there; name a row of the grid, as <dataset>-<variant>, after `dvc repro plan`.")
     settings: dict[str, Any] = files.read_yaml(path)
     return settings

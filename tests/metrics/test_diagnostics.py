@@ -95,7 +95,7 @@ def test_a_size_loss_alone_is_a_ramp() -> None:
     optimizer = torch.optim.Adam(quantizer.parameters(), lr=1e-3)
     for _ in range(50):
         optimizer.zero_grad()
-        quantizer.losses(torch.zeros(1, 4), torch.zeros(1, 4))["size_loss"].backward()
+        quantizer(torch.zeros(1, 4, 1, 1)).losses["size_loss"].backward()
         optimizer.step()
     assert diagnostics.journey(quantizer, start, 0.05)["spacing_off_ramp"] == pytest.approx(0.0, abs=1e-5)
 
