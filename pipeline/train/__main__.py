@@ -10,6 +10,7 @@ A killed training goes on from its last finished epoch when the same command run
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import hashlib
 import json
@@ -57,8 +58,8 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
 def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
     device = devices.choose(settings["train"]["device"])
     prepared = paths.prepared(settings["dataset"])
-    train = Images(prepared, "train", torch.device("cpu"), settings["train"]["max_images"])
     batches.check(prepared)
+    train = Images(prepared, "train", torch.device("cpu"), settings["train"]["max_images"])
     unfinished = paths.checkpoints / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(exist_ok=True)
     work = functools.partial(train_seed, row, settings, prepared, unfinished)
@@ -164,11 +165,12 @@ def _write_model(
 
 
 def _write_history(states: list[dict[str, Any]], path: Path) -> None:
-    import pandas as pd  # here, since it takes a good part of a second and is not needed to begin
-
-    history = pd.DataFrame([line for state in states for line in state["history"]])
-    with files.replacing(path) as beside:
-        history.to_csv(beside, index=False)
+    lines = [line for state in states for line in state["history"]]
+    columns = dict.fromkeys(column for line in lines for column in line)
+    with files.replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 if __name__ == "__main__":

@@ -165,15 +165,15 @@ def test_measuring_twice_gives_the_same_and_changes_no_model(paths: Paths, varia
 
 def test_measuring_leaves_the_state_of_the_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
-    measure = evaluate.measure
+    pass_splits = evaluate.pass_splits
 
     def watched(model: autoencoder.Autoencoder, *arguments: Any) -> Any:
         states.append({name: value.clone() for name, value in model.state_dict().items()})
-        result = measure(model, *arguments)
+        result = pass_splits(model, *arguments)
         states.append(model.state_dict())
         return result
 
-    monkeypatch.setattr(evaluate, "measure", watched)
+    monkeypatch.setattr(evaluate, "pass_splits", watched)
     run(paths, "adaptive")
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
