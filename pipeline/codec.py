@@ -84,7 +84,7 @@ def load(row: str, seed: int, root: str | Path) -> Codec:
     settings = files.read_yaml(path)
     if seed not in settings["seeds"]:
         raise UserError(f"{row} was not trained with seed {seed}; there is {', '.join(map(str, settings['seeds']))}.")
-    channels, height, width = settings["shape"]
+    height, width, channels = settings["shape"]
     with torch.random.fork_rng():  # building draws weights, which are then replaced
         model = autoencoder.build(settings, (channels, height, width), seed)
     autoencoder.load(model, paths.weights(row, seed))

@@ -155,12 +155,14 @@ def _write_model(
     processes, threads = parallel.share(len(seeds), device)
     environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
     trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
+    channels, height, width = train.shape
     about = {"environment": environment, "images": len(train), "peak_memory_mb": peak, "trace": trace}
     with files.replacing(paths.model(row)) as folder:
         folder.mkdir()
         for seed, state in zip(seeds, states, strict=True):
             autoencoder.save(state["model"], folder / f"seed-{seed}.safetensors")
-        files.write_yaml(folder / "settings.yaml", {**settings, "shape": list(train.shape), "offset": train.offset})
+        shape = [height, width, channels]  # in the order of about.yaml
+        files.write_yaml(folder / "settings.yaml", {**settings, "shape": shape, "offset": train.offset})
         files.write_json(folder / "about.json", about)
 
 

@@ -72,7 +72,7 @@ class Training:
             UserError: a loss is no longer finite.
         """
         while len(self.history) < self.options["epochs"]:
-            if self.settled and not self.options["backprop_at_zero_lr"]:
+            if self.settled and not self.options["backprop_at_zero_lr"]:  # nothing would change
                 line = {**self.history[-1], "epoch": len(self.history) + 1, "seconds": 0.0}
             else:
                 line = self.epoch(images)
