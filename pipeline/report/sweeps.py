@@ -74,7 +74,8 @@ def long(rows: Sequence[Row]) -> bool:
 def opening(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The swept setting, what else differs from the grid, and where the numbers come from."""
     changes = {f"{part}.{key}": value for part in tables.SECTIONS for key, value in about[part].items()}
-    text = f"`{about['setting']}` takes {', '.join(map(str, about['values']))}"
+    values = dict.fromkeys(written(swept(row)["value"]) for row in rows)
+    text = f"`{about['setting']}` takes {', '.join(values)}"
     text += f", with {tables.listed(changes)}." if changes else "."
     places = dict.fromkeys(tables.environment(row.environment, ("device", "threads")) for row in rows)
     commits = dict.fromkeys(tables.environment(row.environment, ("commit", "dirty")) for row in rows)

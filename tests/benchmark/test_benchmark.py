@@ -266,7 +266,7 @@ def test_the_report_shows_the_parts_that_were_asked_for(tmp_path: Path) -> None:
     drawn = {picture.name: (figure, picture) for figure, picture in speed.draw(found)}
     text = "\n\n".join(speed.section(found, {name: picture for name, (_, picture) in drawn.items()}))
     where = pages.line_of(text, "training")
-    assert where["measured on"] == "a made-up CPU, 1 threads, torch 2.12"
+    assert where["measured on"] == "a made-up CPU, 1 thread, torch 2.12"
     assert where["remarks"] == "stopped before its end"
     step = next(block for block in pages.blocks(text) if "images per second" in block[0])
     shown = dict(zip(pages.cells(step[0]), pages.cells(step[2]), strict=True))
