@@ -1,4 +1,4 @@
-"""Verb: bring a data set's files to data/raw/<dataset>/. `python -m pipeline.download <dataset>`
+"""Stage: bring a data set's files to data/raw/<dataset>/. `python -m pipeline.download <dataset>`
 
 reports/settings/data/<dataset>.yaml, the mirror → data/raw/<dataset>.partial → data/raw/<dataset>
 
@@ -18,8 +18,7 @@ from ruamel.yaml import YAML, YAMLError
 from pipeline import datasets
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
-
-RAW = Path("data/raw")
+from pipeline.core.paths import Paths
 
 
 def main() -> None:
@@ -28,29 +27,29 @@ def main() -> None:
     download(parser.parse_args().dataset)
 
 
-def download(name: str) -> None:
-    """Bring the files of the data set `name`; what a broken-off download of the same files left is gone on with.
+def download(name: str, paths: Paths = Paths()) -> None:
+    """Bring the files of the data set `name`; those that an interrupted download of the same files left are kept.
 
     Raises:
         UserError: no such data set or settings, the mirror is not there, or the bytes are wrong or cannot be had.
     """
-    dataset, _ = datasets.from_settings(name)
-    mirror = find_mirror()
-    RAW.mkdir(parents=True, exist_ok=True)
+    dataset, _ = datasets.from_settings(name, paths)
+    mirror, raw = find_mirror(paths), paths.raw(name)
+    raw.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(RAW / f".{name}.lock", timeout=0):
-            folder = _begin(RAW / f"{name}.partial", {"dataset": name, **dataset.identity()})
+        with filelock.FileLock(raw.with_name(f".{name}.lock"), timeout=0):
+            folder = _begin(raw.with_name(f"{name}.partial"), {"dataset": name, **dataset.identity()})
             dataset.download(folder, mirror)
-            files.remove(RAW / name)
-            os.replace(folder, RAW / name)
+            files.remove(raw)
+            os.replace(folder, raw)
     except filelock.Timeout as error:
         raise UserError(f"{name} is being downloaded by another process; wait for it, or stop it.") from error
-    total = sum(path.stat().st_size for path in (RAW / name).rglob("*") if path.is_file())
-    cli.log.info("%s: %.1f MB in %s", name, total / 1e6, RAW / name)
+    total = sum(path.stat().st_size for path in raw.rglob("*") if path.is_file())
+    cli.log.info("%s: %.1f MB in %s", name, total / 1e6, raw)
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> Path:
-    """The folder to download into: the one that a broken-off download left, if it was for the same files."""
+    """The folder to download into: the one that an interrupted download left, if it was for the same files."""
     note = folder / "about.yaml"
     if not note.is_file() or files.read_yaml(note) != about:
         files.remove(folder)
@@ -59,7 +58,7 @@ def _begin(folder: Path, about: dict[str, Any]) -> Path:
     return folder
 
 
-def find_mirror() -> str | None:
+def find_mirror(paths: Paths = Paths()) -> str | None:
     """Where to fetch instead of the official source: VQ_MIRROR or, if that is unset, data.mirror in params.yaml.
 
     Raises:
@@ -67,14 +66,13 @@ def find_mirror() -> str | None:
     """
     if from_environment := os.environ.get("VQ_MIRROR"):
         return from_environment
-    path = Path("params.yaml")
-    if not path.is_file():
+    if not paths.params.is_file():
         return None
     try:
-        data = (YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}).get("data") or {}
+        data = (YAML(typ="safe").load(paths.params.read_text(encoding="utf-8")) or {}).get("data") or {}
         mirror = data.get("mirror")
-    except (YAMLError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read: expected a section `data` with a key `mirror`.") from error
+    except (YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(f"{paths.params} cannot be read: expected a section `data` with a key `mirror`.") from error
     if mirror is not None and not isinstance(mirror, str):
         raise UserError(f"data.mirror must be a folder, an http(s) address or null, found {mirror!r}.")
     return mirror or None

@@ -1,4 +1,4 @@
-"""Verb: turn raw files into arrays in data/prepared/<dataset>/. `python -m pipeline.preprocess <dataset>`
+"""Stage: turn raw files into arrays in data/prepared/<dataset>/. `python -m pipeline.preprocess <dataset>`
 
     data/raw/<dataset> → {train,val,test}.npy (uint8, N×H×W×C), <split>_labels.npy (int64), about.yaml
 
@@ -17,10 +17,10 @@ import numpy as np
 from pipeline import datasets
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
+from pipeline.core.paths import Paths
 from pipeline.datasets.io import images
 
-RAW, PREPARED = Path("data/raw"), Path("data/prepared")
-BLOCK = 1 << 24  # bytes of images that are summed together; `images.sums` takes no more
+BLOCK = 1 << 24  # bytes of images that are summed together; `images.channel_sums` takes no more
 
 
 def main() -> None:
@@ -29,24 +29,24 @@ def main() -> None:
     preprocess(parser.parse_args().dataset)
 
 
-def preprocess(name: str) -> None:
-    """Prepare the data set `name` from data/raw/<name>.
+def preprocess(name: str, paths: Paths = Paths()) -> None:
+    """Prepare the data set `name` from its raw files.
 
     Raises:
         UserError: no such data set or settings, nothing downloaded, or files that are not what they should be.
     """
-    dataset, settings = datasets.from_settings(name)
-    raw = RAW / name
+    dataset, settings = datasets.from_settings(name, paths)
+    raw, prepared = paths.raw(name), paths.prepared(name)
     if not raw.is_dir():
         raise UserError(f"there is no {raw}; run `python -m pipeline.download {name}` first.")
-    with files.replacing(PREPARED / name) as folder:
+    with files.replacing(prepared) as folder:
         folder.mkdir()
         special = dataset.prepare(raw, folder)
         about = describe(name, dataset, folder) | {"settings": settings} | special
         files.write_yaml(folder / "about.yaml", about)
     left_out = f"; {len(about['skipped'])} left out" if about["skipped"] else ""
     counts = ", ".join(f"{count} {split}" for split, count in about["counts"].items())
-    cli.log.info("%s: %s in %s%s", name, counts, PREPARED / name, left_out)
+    cli.log.info("%s: %s in %s%s", name, counts, prepared, left_out)
 
 
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def mean(path: Path) -> list[float]:
     with path.open("rb") as file:
         file.seek(path.stat().st_size - shape[0] * image)  # behind the head
         while len(block := np.fromfile(file, np.uint8, step * image)):
-            totals += images.sums(block.reshape(-1, *shape[1:]))
+            totals += images.channel_sums(block.reshape(-1, *shape[1:]))
     return [int(value) / (255 * int(np.prod(shape[:3]))) for value in totals]
 
 

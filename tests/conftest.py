@@ -14,6 +14,8 @@ from pipeline import quantizers
 from pipeline.core import registry
 from pipeline.plan import config
 
+pytest_plugins = ["made_report"]
+
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
 

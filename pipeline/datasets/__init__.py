@@ -4,6 +4,7 @@ class MyDataset(Dataset):
     source = Source(title, url, licence, cite)              # where it comes from, on which terms
     files = (File(name, checksum, size, urls), ...)         # what `download` brings
     def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
+    image_shape = (height, width)                           # where the settings tell it
     def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
@@ -14,16 +15,19 @@ import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from pipeline.core import files as disk
 from pipeline.core import registry
 from pipeline.core.errors import UserError
+from pipeline.core.paths import Paths
 from pipeline.datasets.io import fetch
 
 SPLITS = ("train", "val", "test")
+Checksums = dict[str, Annotated[str, Field(pattern=r"^([a-z0-9_]+:[0-9a-fA-F]+)?$")]]
+"""File name → `<kind>:<hex digits>`, or an empty text."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,20 @@ class Dataset(abc.ABC):
     """Subtracted from pixels in [0, 1] before they enter the network."""
     files: tuple[fetch.File, ...] = ()
     """What `download` brings."""
+    image_shape: tuple[int, int] | None = None
+    """Height and width of the images in pixels, or None where only the files tell."""
     terms: ClassVar[str] = ""
     """What a person has to accept, and where, before the source gives the files."""
 
-    def __init__(self, *, checksums: dict[str, str] | None = None) -> None:
+    def __init__(self, *, checksums: Checksums | None = None) -> None:
         self.checksums = checksums or {}
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
-    def wanted(self) -> list[fetch.File]:
-        """The files to bring, with the settings' checksums in the place of the official ones.
+    def files_to_fetch(self) -> list[fetch.File]:
+        """The files, with the settings' checksums in the place of the official ones.
 
         Raises:
             UserError: a checksum for a file that the data set does not have.
@@ -75,7 +81,7 @@ class Dataset(abc.ABC):
                     f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(known)}."
                 )
         return [
-            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=None, roughly=0)
+            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=0)
             if file.name in self.checksums
             else file
             for file in self.files
@@ -83,7 +89,7 @@ class Dataset(abc.ABC):
 
     def identity(self) -> dict[str, Any]:
         """What `download` brings. Only a change of this downloads anew, not another split or size."""
-        return {"files": {file.name: file.checksum for file in self.wanted()}}
+        return {"files": {file.name: file.checksum for file in self.files_to_fetch()}}
 
     def download(self, folder: Path, mirror: str | None) -> None:
         """Bring the source's files into `folder`, which may hold those of an earlier, broken-off download.
@@ -94,11 +100,11 @@ class Dataset(abc.ABC):
         Raises:
             UserError: not reachable, not there, or the wrong bytes.
         """
-        fetch.fetch_all(self.wanted(), folder, self.name, mirror, self.terms)
+        fetch.fetch_all(self.files_to_fetch(), folder, self.name, mirror, self.terms)
 
     @abc.abstractmethod
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        """Turn the files of `raw` into the arrays above and return what is special to tell in about.yaml."""
+        """Turn the files of `raw` into the arrays above and return what about.yaml says besides."""
 
 
 def names() -> list[str]:
@@ -114,14 +120,14 @@ def find(name: str) -> type[Dataset]:
     return registry.find(sys.modules[__name__], Dataset, name)  # type: ignore[type-abstract]
 
 
-def from_settings(name: str) -> tuple[Dataset, dict[str, Any]]:
-    """The data set `name` as `reports/settings/data/<name>.yaml` describes it, and those settings.
+def from_settings(name: str, paths: Paths = Paths()) -> tuple[Dataset, dict[str, Any]]:
+    """The data set `name` as its settings file describes it, and those settings.
 
     Raises:
         UserError: no such data set, no settings file, or a setting it does not take.
     """
     cls = find(name)
-    path = Path("reports/settings/data") / f"{name}.yaml"
+    path = paths.dataset_settings(name)
     if not path.is_file():
         raise UserError(f"there is no {path}; run `python -m pipeline.plan` first, with {name} in grid.datasets.")
     settings = disk.read_yaml(path)["settings"]
@@ -129,6 +135,6 @@ def from_settings(name: str) -> tuple[Dataset, dict[str, Any]]:
         checked = registry.settings_of(cls).model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: settings.{key} is {first['input']!r}: {first['msg']}.") from error
     return cls(**{field: getattr(checked, field) for field in type(checked).model_fields}), settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipeline.datasets import Dataset
-from pipeline.datasets.io.images import Tally
+from pipeline.datasets import Checksums, Dataset
+from pipeline.datasets.io.images import BadImages
 
 OnBadImage = Literal["error", "skip"]
 
@@ -18,9 +18,9 @@ class PictureDataset(Dataset):
             leaves it out and says so in about.yaml.
     """
 
-    def __init__(self, *, on_bad_image: OnBadImage = "error", checksums: dict[str, str] | None = None) -> None:
+    def __init__(self, *, on_bad_image: OnBadImage = "error", checksums: Checksums | None = None) -> None:
         super().__init__(checksums=checksums)
         self.on_bad_image = on_bad_image
 
-    def tally(self) -> Tally:
-        return Tally(self.name, self.on_bad_image)
+    def bad_images(self) -> BadImages:
+        return BadImages(self.name, self.on_bad_image)

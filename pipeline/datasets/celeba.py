@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Source
+from pipeline.datasets import SPLITS, Checksums, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
 from pipeline.datasets.io.archives import Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import Item, Recipe, Tally, centre, covering, write_split
+from pipeline.datasets.io.images import Decoder, Item, write_split
 
 ARCHIVE = "img_align_celeba.zip"
 PARTITION = "list_eval_partition.txt"
@@ -53,54 +53,38 @@ class Celeba(PictureDataset):
         crop: Annotated[int, Field(ge=1, le=WIDTH)] = 148,
         size: PositiveInt | None = None,
         on_bad_image: OnBadImage = "error",
-        checksums: dict[str, str] | None = None,
+        checksums: Checksums | None = None,
     ) -> None:
         super().__init__(on_bad_image=on_bad_image, checksums=checksums)
-        self.crop, self.size = crop, size
+        self.crop, self.side = crop, size or crop
+        self.image_shape = (self.side, self.side)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        tally, store = self.tally(), Zip(raw / ARCHIVE, self.name)
-        items = _divided(store, read_partition(raw / PARTITION), tally)
-        side = self.size or self.crop
-        cut = partial(_cut, crop=self.crop, size=side)
-        recipe = Recipe((side, side), cut, source=(WIDTH, HEIGHT))
+        from pipeline.datasets.io import transforms
+
+        bad, store = self.bad_images(), Zip(raw / ARCHIVE, self.name)
+        names = {name.rpartition("/")[2]: name for name in store.below("", (".jpg",))}
+        items: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        for short, split in sorted(read_partition(raw / PARTITION).items()):
+            if short in names:
+                items[split].append(Item(names[short]))
+            else:
+                bad.add(short, f"is named in {PARTITION} but not in {ARCHIVE}")
+        cut = partial(transforms.centre_resized, size=self.side, crop=self.crop)
+        decoder = Decoder((self.side, self.side), cut, expected=(WIDTH, HEIGHT))
         for split in SPLITS:
-            write_split(folder, split, store, items[split], recipe, tally)
-        return {"split": f"the source's, by {PARTITION}", "crop": self.crop, "skipped": tally.skipped}
-
-
-def _cut(image: Any, crop: int, size: int) -> Any:
-    return covering(centre(image, crop), size)
+            write_split(folder, split, store, items[split], decoder, bad)
+        return {"split": f"the source's, by {PARTITION}", "crop": self.crop, "skipped": bad.skipped}
 
 
 def read_partition(path: Path) -> dict[str, str]:
     """File name → split, from lines such as `000001.jpg 0`, where 0, 1 and 2 are train, val and test.
 
     Raises:
-        UserError: not there, a line of another form, or a name that stands twice.
+        UserError: not there, or a line of another form.
     """
-    if not path.is_file():
-        raise UserError(f"celeba: the partition file {path} is not there; run `python -m pipeline.download celeba`.")
-    splits: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        fields = line.split()
-        if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
-            raise UserError(f"celeba: line {number} of {path} is {line!r}, expected a file name and 0, 1 or 2.")
-        if fields[0] in splits:
-            raise UserError(f"celeba: line {number} of {path} names {fields[0]} for the second time.")
-        splits[fields[0]] = SPLITS[int(fields[1])]
-    return splits
-
-
-def _divided(store: Zip, splits: dict[str, str], tally: Tally) -> dict[str, list[Item]]:
-    """The images of the archive by split; what only one of archive and partition knows is told to the tally."""
-    items: dict[str, list[Item]] = {split: [] for split in SPLITS}
-    names = {name.rpartition("/")[2]: name for name in store.below("", (".jpg",))}
-    for short, name in names.items():
-        if short in splits:
-            items[splits[short]].append(Item(name))
-        else:
-            tally.bad(name, f"is not in {PARTITION}")
-    for missing in sorted(splits.keys() - names.keys()):
-        tally.bad(missing, f"is named in {PARTITION} but not in {ARCHIVE}")
-    return items
+    try:
+        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        return {name: SPLITS[int(number)] for name, number in pairs}
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(f"celeba: {path} is no list of file names, each with 0, 1 or 2 ({error}).") from error

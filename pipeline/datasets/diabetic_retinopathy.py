@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +13,14 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, PositiveInt
 
+from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Source
+from pipeline.datasets import SPLITS, Checksums, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.datasets._splits import hashed
+from pipeline.datasets._splits import hash_split
 from pipeline.datasets.io.archives import BadFile, Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import Item, Recipe, Tally, mixed, resized, write_split
+from pipeline.datasets.io.images import BadImages, Decoder, Item, shuffled, write_split
 
 COMPETITION = "diabetic-retinopathy-detection"
 PARTS = tuple(f"train.zip.{number:03}" for number in range(1, 6))
@@ -51,7 +53,7 @@ class DiabeticRetinopathy(PictureDataset):
         "your Kaggle account and store it where the package kaggle looks for it,"
     )
     files = (
-        *(File(name, roughly=7_000_000_000, kaggle=COMPETITION) for name in PARTS),
+        *(File(name, size=7_000_000_000, kaggle=COMPETITION) for name in PARTS),
         File(LABELS, kaggle=COMPETITION),
     )
 
@@ -62,36 +64,57 @@ class DiabeticRetinopathy(PictureDataset):
         val: Share = 0.1,
         test: Share = 0.1,
         on_bad_image: OnBadImage = "error",
-        checksums: dict[str, str] | None = None,
+        checksums: Checksums | None = None,
     ) -> None:
         super().__init__(on_bad_image=on_bad_image, checksums=checksums)
         self.size, self.val, self.test = size, val, test
+        self.image_shape = (size, size)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        tally, grades = self.tally(), read_grades(raw / LABELS)
-        store = Zip([raw / part for part in PARTS if (raw / part).is_file()] or [raw / PARTS[0]], self.name)
-        items = self._divided(store, grades, tally)
-        recipe = Recipe((self.size, self.size), partial(fundus, size=self.size), draft=2 * self.size)
+        bad, grades = self.bad_images(), read_grades(raw / LABELS)
+        whole = folder / "train.zip"
+        store = Zip(join(raw, whole), self.name)
+        items = self._divided(store, grades, bad)
+        decoder = Decoder((self.size, self.size), partial(fundus, size=self.size), draft=2 * self.size)
         for split in SPLITS:
-            write_split(folder, split, store, mixed(items[split]), recipe, tally)
+            write_split(folder, split, store, shuffled(items[split]), decoder, bad)
+        disk.remove(whole)
         return {
             "split": f"by the sha256 of the patient's number: {self.val} validation, {self.test} test",
-            "skipped": tally.skipped,
+            "skipped": bad.skipped,
         }
 
-    def _divided(self, store: Zip, grades: dict[str, int], tally: Tally) -> dict[str, list[Item]]:
+    def _divided(self, store: Zip, grades: dict[str, int], bad: BadImages) -> dict[str, list[Item]]:
         items: dict[str, list[Item]] = {split: [] for split in SPLITS}
-        left = set(grades)
-        for name in store.below("", (".jpeg", ".jpg")):
-            image = Path(name).stem
-            left.discard(image)
+        images = {Path(name).stem: name for name in store.below("", (".jpeg", ".jpg"))}
+        for image, name in images.items():
             if image in grades:
-                items[hashed(image.partition("_")[0], self.val, self.test)].append(Item(name, grades[image]))
+                items[hash_split(image.partition("_")[0], self.val, self.test)].append(Item(name, grades[image]))
             else:
-                tally.bad(name, f"has no grade in {LABELS}")
-        for image in sorted(left):
-            tally.bad(f"{image}.jpeg", f"has a grade in {LABELS} but is not in {store.where.name}")
+                bad.add(name, f"has no grade in {LABELS}")
+        for image in sorted(grades.keys() - images.keys()):
+            bad.add(f"{image}.jpeg", f"has a grade in {LABELS} but is not in {PARTS[0]}")
         return items
+
+
+def join(raw: Path, whole: Path) -> Path:
+    """Write the archive that was cut into pieces as one file.
+
+    Raises:
+        UserError: a piece is missing, or the disk has too little space.
+    """
+    pieces = [raw / part for part in PARTS]
+    for piece in pieces:
+        if not piece.is_file():
+            raise UserError(
+                f"diabetic_retinopathy: {piece} is not there; run `python -m pipeline.download diabetic_retinopathy`."
+            )
+    disk.check_space(whole.parent, sum(piece.stat().st_size for piece in pieces), "diabetic_retinopathy")
+    with whole.open("wb") as write:
+        for piece in pieces:
+            with piece.open("rb") as read:
+                shutil.copyfileobj(read, write, 1 << 20)
+    return whole
 
 
 def read_grades(path: Path) -> dict[str, int]:
@@ -119,6 +142,8 @@ def fundus(image: Image.Image, size: int) -> Image.Image:
     Raises:
         BadFile: nothing in the picture is bright.
     """
+    from pipeline.datasets.io import transforms
+
     bright = np.asarray(image.convert("L")) > DARK
     columns, rows = np.flatnonzero(bright.mean(axis=0) > NOISE), np.flatnonzero(bright.mean(axis=1) > NOISE)
     if not len(columns) or not len(rows):
@@ -126,4 +151,4 @@ def fundus(image: Image.Image, size: int) -> Image.Image:
     left, right, top, bottom = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
     side = max(right - left, bottom - top)
     x, y = (left + right - side) // 2, (top + bottom - side) // 2
-    return resized(image.crop((x, y, x + side, y + side)), size)  # beyond the picture, crop gives black
+    return transforms.resized(image.crop((x, y, x + side, y + side)), size)  # beyond the picture, crop gives black

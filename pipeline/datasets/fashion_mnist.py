@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pipeline.datasets import Source
-from pipeline.datasets._idx import IdxDataset
-from pipeline.datasets.io.fetch import File
+from pipeline.datasets.mnist import Mnist, idx_file
 
 URLS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
@@ -12,12 +11,8 @@ URLS = (
 )
 
 
-def _file(name: str, md5: str, size: int) -> File:
-    return File(name, f"md5:{md5}", size, tuple(f"{url}/{name}" for url in URLS))
-
-
-class FashionMnist(IdxDataset):
-    """Grey clothes in [0, 1] minus 0.5, 55,000/5,000/10,000, as in LL-VQ-VAE's code."""
+class FashionMnist(Mnist):
+    """Grey clothes in [0, 1] minus 0.5, 55,000/5,000/10,000, as in LL-VQ-VAE's code; the files' form is MNIST's."""
 
     source = Source(
         title="Fashion-MNIST",
@@ -26,9 +21,10 @@ class FashionMnist(IdxDataset):
         cite="Xiao, Rasul, Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
         "algorithms, arXiv:1708.07747, 2017",
     )
+    reader = "FashionMNIST"
     files = (
-        _file("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
-        _file("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_515),
-        _file("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4_422_102),
-        _file("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
+        idx_file(URLS, "train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
+        idx_file(URLS, "train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_515),
+        idx_file(URLS, "t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+        idx_file(URLS, "t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import bisect
 import json
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -11,12 +11,12 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Source
+from pipeline.datasets import SPLITS, Checksums, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
 from pipeline.datasets.io import fetch
-from pipeline.datasets.io.archives import Folder, Store, Zip, check_name
+from pipeline.datasets.io.archives import Folder, Store, Zip, check_names
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import Item, Recipe, Tally, as_is, resized, write_encoded, write_split
+from pipeline.datasets.io.images import BadImages, Decoder, Item, write_encoded, write_split
 
 FULL, THUMBNAIL = 1024, 128  # pixels
 LISTING = File(
@@ -26,8 +26,8 @@ LISTING = File(
     drive="16N0RV4fHI6joBuKbQAoG34V_cQk7vxSA",
 )
 ZIPS = {
-    FULL: File("images1024x1024.zip", roughly=89_100_000_000, drive="1WvlAIvuochQn_L_f9p3OdFdTiSLlnnhv"),
-    THUMBNAIL: File("thumbnails128x128.zip", roughly=1_950_000_000, drive="1Wrr6qZA1Tr6r9edNL2nSxnwopMW1n6pR"),
+    FULL: File("images1024x1024.zip", size=89_100_000_000, drive="1WvlAIvuochQn_L_f9p3OdFdTiSLlnnhv"),
+    THUMBNAIL: File("thumbnails128x128.zip", size=1_950_000_000, drive="1Wrr6qZA1Tr6r9edNL2nSxnwopMW1n6pR"),
 }
 
 
@@ -64,11 +64,12 @@ class Ffhq(PictureDataset):
         train: PositiveInt = 60_000,
         val: PositiveInt = 5_000,
         on_bad_image: OnBadImage = "error",
-        checksums: dict[str, str] | None = None,
+        checksums: Checksums | None = None,
     ) -> None:
         super().__init__(on_bad_image=on_bad_image, checksums=checksums)
         self.size, self.layout = size, layout
-        self.first_others = {"train": 0, "val": train, "test": train + val}
+        self.bounds = (train, train + val)
+        self.image_shape = (size, size)
         self.original = THUMBNAIL if size == THUMBNAIL else FULL
         self.files = (LISTING,) if layout == "tree" else (ZIPS[self.original],)
 
@@ -82,34 +83,37 @@ class Ffhq(PictureDataset):
             fetch.fetch_all(listed, folder, self.name, mirror, self.terms)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        tally = self.tally()
+        from pipeline.datasets.io import transforms
+
+        bad = self.bad_images()
         store = Folder(raw, self.name) if self.layout == "tree" else Zip(raw / ZIPS[self.original].name, self.name)
-        items = self._divided(store, tally)
-        recipe = Recipe((self.size, self.size), as_is, source=(self.original, self.original), most=FULL * FULL)
+        items = self._divided(store, bad)
+        decoder = Decoder(
+            (self.size, self.size),
+            partial(transforms.resized, size=self.size),
+            expected=(self.original, self.original),
+            most_pixels=FULL * FULL,
+        )
         special = {"split": "by number: {train} train, {val} val, {test} test".format(**_ranges(items))}
         if self.size == FULL:
-            means = {split: write_encoded(folder, split, store, items[split], recipe, tally) for split in SPLITS}
-            return special | {"shape": [FULL, FULL, 3], "mean": means["train"], "skipped": tally.skipped}
-        recipe = dataclasses.replace(recipe, cut=partial(resized, size=self.size))
+            means = {split: write_encoded(folder, split, store, items[split], decoder, bad) for split in SPLITS}
+            return special | {"shape": [FULL, FULL, 3], "mean": means["train"], "skipped": bad.skipped}
         for split in SPLITS:
-            write_split(folder, split, store, items[split], recipe, tally)
-        return special | {"skipped": tally.skipped}
+            write_split(folder, split, store, items[split], decoder, bad)
+        return special | {"skipped": bad.skipped}
 
-    def _divided(self, store: Store, tally: Tally) -> dict[str, list[Item]]:
+    def _divided(self, store: Store, bad: BadImages) -> dict[str, list[Item]]:
         """The images by split, in the order of their numbers, which are their names."""
         numbers: dict[int, str] = {}
         for name in store.below("", (".png",)):
             stem = PurePosixPath(name).stem
-            if not stem.isdecimal():
-                tally.bad(name, "is not named by a number")
-            elif numbers.setdefault(int(stem), name) != name:
-                raise UserError(
-                    f"ffhq: {store.where} holds the number {int(stem)} as {numbers[int(stem)]} and as {name}."
-                )
+            if stem.isdecimal():
+                numbers[int(stem)] = name
+            else:
+                bad.add(name, "is not named by a number")
         items: dict[str, list[Item]] = {split: [] for split in SPLITS}
         for number in sorted(numbers):
-            split = max((s for s in SPLITS if self.first_others[s] <= number), key=SPLITS.index)
-            items[split].append(Item(numbers[number]))
+            items[SPLITS[bisect.bisect_right(self.bounds, number)]].append(Item(numbers[number]))
         return items
 
 
@@ -143,6 +147,5 @@ def read_listing(path: Path, kind: str) -> list[File]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"ffhq: {path} is not the official list of files ({error!r}).") from error
-    for file in listed:
-        check_name(file.name, path, "ffhq")
+    check_names([file.name for file in listed], path, "ffhq")
     return listed

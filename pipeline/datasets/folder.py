@@ -14,12 +14,13 @@ from pipeline.core import files as disk
 from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.datasets._splits import hashed
+from pipeline.datasets._splits import hash_split
 from pipeline.datasets.io.archives import Folder as FolderStore
 from pipeline.datasets.io.archives import Store, Zip, unpack_tar
-from pipeline.datasets.io.images import ENDINGS, Item, Recipe, covering, mixed, write_split
+from pipeline.datasets.io.images import ENDINGS, Decoder, Item, shuffled, write_split
 
 LISTING = "listing.csv"
+NAMES: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file's name need not be UTF-8
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -56,6 +57,7 @@ class Folder(PictureDataset):
         super().__init__(on_bad_image=on_bad_image)
         self.path, self.size, self.val, self.test = Path(path), size, val, test
         self.split_folders = split_folders
+        self.image_shape = (size, size)
         if split_folders is not None and ("train" not in split_folders or not set(split_folders) <= set(SPLITS)):
             raise UserError(
                 f"datasets.folder.data.split_folders names {', '.join(split_folders) or 'nothing'}, "
@@ -70,50 +72,57 @@ class Folder(PictureDataset):
         if self.path == Path():
             raise UserError("datasets.folder.data.path must name a folder or an archive of pictures.")
         unpacked = folder / "unpacked"
-        store = self._store(unpacked)
-        names = store.below("", ENDINGS)
+        names = self._store(unpacked).below("", ENDINGS)
+        disk.remove(unpacked)
         if not names:
             raise UserError(f"folder: {self.path} holds no pictures; expected names that end in {', '.join(ENDINGS)}.")
-        with (folder / LISTING).open("w", newline="", encoding="utf-8") as file:
+        with (folder / LISTING).open("w", newline="", **NAMES) as file:
             csv.writer(file, lineterminator="\n").writerows([name] for name in names)
-        disk.remove(unpacked)
 
     def _store(self, unpacked: Path) -> Store:
         if self.path.is_dir():
             return FolderStore(self.path, self.name)
         if not self.path.is_file():
             raise UserError(f"folder: there is no {self.path}; datasets.folder.data.path should name it.")
-        if self.path.suffix == ".zip":
+        if self.path.suffix.lower() == ".zip":
             return Zip(self.path, self.name)
         return unpack_tar(self.path, unpacked, self.name)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        unpacked, tally = folder / "unpacked", self.tally()
+        from pipeline.datasets.io import transforms
+
+        unpacked, bad = folder / "unpacked", self.bad_images()
         store = self._store(unpacked)
-        with (raw / LISTING).open(newline="", encoding="utf-8") as file:
+        with (raw / LISTING).open(newline="", **NAMES) as file:
             listed = [row[0] for row in csv.reader(file)]
         if listed != store.below("", ENDINGS):
             raise UserError(f"folder: {self.path} has changed since it was listed; run `dvc repro -f download@folder`.")
-        parts = self._divided(listed)
-        recipe = Recipe((self.size, self.size), partial(covering, size=self.size))
+        items = self._divided(listed)
+        decoder = Decoder((self.size, self.size), partial(transforms.centre_resized, size=self.size))
         for split in SPLITS:
-            write_split(folder, split, store, mixed(parts[split]), recipe, tally)
+            write_split(folder, split, store, shuffled(items[split]), decoder, bad)
         disk.remove(unpacked)
-        by = "by folder" if self.split_folders else "by the sha256 of the name"
-        others = len(listed) - sum(map(len, parts.values()))
+        others = len(listed) - sum(map(len, items.values()))
         if others:
             cli.log.info("folder: %d pictures lie in no folder that split_folders names; they are not used", others)
-        return {"split": by, "in_no_split": others, "skipped": tally.skipped}
+        by = "by folder" if self.split_folders else "by the sha256 of the name"
+        return {"split": by, "in_no_split": others, "skipped": bad.skipped}
 
     def _divided(self, names: list[str]) -> dict[str, list[Item]]:
         folders = self.split_folders or {"train": ""}
         prefixes = {split: f"{name.strip('/')}/" if name else "" for split, name in folders.items()}
         val, test = (0.0 if split in folders else share for split, share in (("val", self.val), ("test", self.test)))
-        parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        items: dict[str, list[Item]] = {split: [] for split in SPLITS}
         for name in names:
             split = next((s for s, prefix in prefixes.items() if name.startswith(prefix)), None)
             if split == "train":
-                split = hashed(name, val, test)
+                split = hash_split(name, val, test)
             if split is not None:
-                parts[split].append(Item(name))
-        return parts
+                items[split].append(Item(name))
+        for split in SPLITS:
+            if not items[split]:
+                raise UserError(
+                    f"folder: none of the {len(names)} pictures in {self.path} is for {split}; expected more pictures, "
+                    "a larger share in datasets.folder.data, or a folder for it in datasets.folder.data.split_folders."
+                )
+        return items

@@ -153,6 +153,7 @@ class Photos(Dataset):
         seed: of the draw of blocks and patches.
     """
 
+    image_shape = (SIZE, SIZE)
     source = Source(
         title="Photos: patches of the photographs inside scikit-image",
         url="https://scikit-image.org/docs/stable/api/skimage.data.html",
@@ -183,8 +184,8 @@ class Photos(Dataset):
         for photograph in PHOTOGRAPHS:
             for name, expected in photograph.files.items():
                 path = Path(spec.origin).parent / "data" / name
-                if not path.is_file() or (found := disk.digest(path)) != expected:
-                    got = f"has sha256 {found}, expected {expected}" if path.is_file() else "is not there"
+                if not path.is_file() or (digest := disk.digest(path)) != expected:
+                    got = f"has sha256 {digest}, expected {expected}" if path.is_file() else "is not there"
                     version = importlib.metadata.version("scikit-image")
                     raise UserError(f"photos: {path} of scikit-image {version} {got}.")
                 shutil.copyfile(path, folder / name)
@@ -198,14 +199,13 @@ class Photos(Dataset):
             candidates = _candidates(photograph, pictures, rng)
             for split in photograph.splits:
                 quota = quotas(self.counts[split], split)[photograph.name]
-                drawn = _draw(candidates[split], quota, photograph, split, rng)
-                chosen[split] += [(label, patch) for patch in drawn]
+                chosen[split] += [(label, patch) for patch in _draw(candidates[split], quota, photograph, split, rng)]
         for split in SPLITS:  # in random order, so that the first few are of many photographs
             patches = chosen[split] = [chosen[split][i] for i in rng.permutation(len(chosen[split]))]
             np.save(folder / f"{split}.npy", np.stack([cut(pictures[patch.file], patch) for _, patch in patches]))
             np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in patches], np.int64))
         _write_patches(folder / "patches.csv", chosen)
-        return {"photographs": [_tell(label, photograph, chosen) for label, photograph in enumerate(PHOTOGRAPHS)]}
+        return {"photographs": [_summary(label, photograph, chosen) for label, photograph in enumerate(PHOTOGRAPHS)]}
 
 
 def quotas(count: int, split: str) -> dict[str, int]:
@@ -231,7 +231,7 @@ def _candidates(
     photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
 ) -> dict[str, list[Place]]:
     """Where there is enough contrast, by the split that the block was drawn for: six of eight blocks train."""
-    found: dict[str, list[Place]] = {split: [] for split in photograph.splits}
+    places: dict[str, list[Place]] = {split: [] for split in photograph.splits}
     for name in photograph.files:
         height, width, _ = pictures[name].shape
         cells = blocks(width, height, BLOCK * photograph.scale)
@@ -239,19 +239,19 @@ def _candidates(
         order = rng.permutation(len(cells))
         for split, part in zip(SPLITS, np.split(order, [len(cells) - 2 * rest, len(cells) - rest]), strict=True):
             for index in part:
-                found[split] += _within(cells[index], pictures[name], name, photograph.scale)
-    return found
+                places[split] += _within(cells[index], pictures[name], name, photograph.scale)
+    return places
 
 
 def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Place]:
     left, top, right, bottom = cell
-    found = []
+    places = []
     for side in (SIZE * window * scale for window in WINDOWS):
         step = STRIDE * scale
         contrasts = contrast(picture[top:bottom, left:right], side)[::step, ::step]
         for j, i in np.argwhere(contrasts >= LEAST_CONTRAST).tolist():
-            found.append((name, left + i * step, top + j * step, side))
-    return found
+            places.append((name, left + i * step, top + j * step, side))
+    return places
 
 
 def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int) -> Float[np.ndarray, "p q"]:
@@ -303,7 +303,7 @@ def _write_patches(path: Path, chosen: dict[str, list[tuple[int, Patch]]]) -> No
         writer.writerows((split, p.file, p.x, p.y, p.side) for split, patches in chosen.items() for _, p in patches)
 
 
-def _tell(label: int, photograph: Photograph, chosen: dict[str, list[tuple[int, Patch]]]) -> dict[str, Any]:
+def _summary(label: int, photograph: Photograph, chosen: dict[str, list[tuple[int, Patch]]]) -> dict[str, Any]:
     return {
         "name": photograph.name,
         "files": list(photograph.files),

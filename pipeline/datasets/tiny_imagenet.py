@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,13 @@ from pipeline.core import cli
 from pipeline.core.errors import UserError
 from pipeline.datasets import Source
 from pipeline.datasets._pictures import PictureDataset
-from pipeline.datasets._splits import hashed
+from pipeline.datasets._splits import hash_split
 from pipeline.datasets.io.archives import Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import Item, Recipe, Tally, as_is, mixed, write_split
+from pipeline.datasets.io.images import BadImages, Decoder, Item, shuffled, write_split
 
 ARCHIVE = "tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"
-SIZE = 64
 IMAGES = (".jpeg", ".jpg")
 
 
@@ -27,6 +27,7 @@ class TinyImagenet(PictureDataset):
     of the validation images, chosen by a hash of the name, are the test set, and about.yaml says so.
     """
 
+    image_shape = (64, 64)
     source = Source(
         title="Tiny-ImageNet",
         url="http://cs231n.stanford.edu/",
@@ -44,52 +45,44 @@ class TinyImagenet(PictureDataset):
     )
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        tally, store = self.tally(), Zip(raw / ARCHIVE, self.name)
+        bad, store = self.bad_images(), Zip(raw / ARCHIVE, self.name)
         classes = sorted(store.text(f"{ROOT}/wnids.txt").split())
-        train = _training(store, classes, tally)
-        val = _validation(store, classes, tally)
+        wnids = _annotations(store)
+        train = _items(store.below(f"{ROOT}/train/", IMAGES), lambda name: name.split("/")[2], classes, bad)
+        val = _items(
+            store.below(f"{ROOT}/val/images/", IMAGES), lambda name: wnids.get(name.rpartition("/")[2]), classes, bad
+        )
         test = [Item(name) for name in store.below(f"{ROOT}/test/", IMAGES)]
         split = "the source's; the test set has no labels"
         if not test:
             split = "training: the source's; the source's test set is not in the archive, so half of the validation "
             split += "images, chosen by the sha256 of their names, are the test set instead"
             cli.log.info("tiny_imagenet: the archive holds no test/; half of the validation images become the test set")
-            test = [item for item in val if hashed(item.name, val=0.5, test=0.5) == "test"]
-            val = [item for item in val if hashed(item.name, val=0.5, test=0.5) == "val"]
-        recipe = Recipe((SIZE, SIZE), as_is, source=(SIZE, SIZE))
+            test = [item for item in val if hash_split(item.name, val=0.5, test=0.5) == "test"]
+            val = [item for item in val if hash_split(item.name, val=0.5, test=0.5) == "val"]
+        decoder = Decoder(self.image_shape, expected=self.image_shape)
         for name, items in (("train", train), ("val", val), ("test", test)):
-            write_split(folder, name, store, mixed(items), recipe, tally)
-        return {"split": split, "classes": classes, "skipped": tally.skipped}
+            write_split(folder, name, store, shuffled(items), decoder, bad)
+        return {"split": split, "classes": classes, "skipped": bad.skipped}
 
 
-def _training(store: Zip, classes: list[str], tally: Tally) -> list[Item]:
+def _annotations(store: Zip) -> dict[str, str]:
+    """File name → class of the validation images, from lines of file name, class and box, divided by tabs."""
+    path = f"{ROOT}/val/val_annotations.txt"
+    try:
+        return dict(line.split("\t")[:2] for line in store.text(path).splitlines())
+    except ValueError as error:
+        raise UserError(f"tiny_imagenet: a line of {path} is no file name, a tab and a class ({error}).") from error
+
+
+def _items(names: list[str], class_of: Callable[[str], str | None], classes: list[str], bad: BadImages) -> list[Item]:
+    """The images with the numbers of their classes."""
+    numbers: dict[str | None, int] = {wnid: number for number, wnid in enumerate(classes)}
     items = []
-    for name in store.below(f"{ROOT}/train/", IMAGES):
-        wnid = name.split("/")[2]
-        if wnid in classes:
-            items.append(Item(name, classes.index(wnid)))
+    for name in names:
+        number = numbers.get(class_of(name))
+        if number is None:
+            bad.add(name, "has no class that wnids.txt names")
         else:
-            tally.bad(name, "belongs to a class that wnids.txt does not name")
-    return items
-
-
-def _validation(store: Zip, classes: list[str], tally: Tally) -> list[Item]:
-    """The validation images with their classes, from lines of file name, class and box, divided by tabs."""
-    annotations = f"{ROOT}/val/val_annotations.txt"
-    labels: dict[str, str] = {}
-    for number, line in enumerate(store.text(annotations).splitlines(), 1):
-        fields = line.split("\t")
-        if len(fields) < 2 or fields[0] in labels:
-            fault = "names a file for the second time" if fields[0] in labels else "lacks a tab"
-            raise UserError(f"tiny_imagenet: line {number} of {annotations} {fault}: {line!r}.")
-        labels[fields[0]] = fields[1]
-    items = []
-    for name in store.below(f"{ROOT}/val/images/", IMAGES):
-        wnid = labels.pop(name.rpartition("/")[2], None)
-        if wnid in classes:
-            items.append(Item(name, classes.index(wnid)))
-        else:
-            tally.bad(name, f"has no class in wnids.txt by {annotations}")
-    for missing in labels:
-        tally.bad(f"{ROOT}/val/images/{missing}", f"is named in {annotations} but not there")
+            items.append(Item(name, number))
     return items

@@ -1,6 +1,6 @@
 """Image files to uint8 arrays: checked, cut to shape, on all cores, never all in memory.
 
-    a store's files → batches of bytes → worker processes: decode, check, cut → `<split>.npy`, in order
+    a store's files → a DataLoader's workers: read, decode, check, cut → `<split>.npy`, in order
 
 or, where pixels would be too many, the files as they are, one after the other: `<split>.bin`, with `<split>_index.npy`.
 """
@@ -8,24 +8,22 @@ or, where pixels would be too many, the files as they are, one after the other: 
 from __future__ import annotations
 
 import io
+import itertools
 import math
-import multiprocessing
 import os
 import struct
 import warnings
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
@@ -34,12 +32,13 @@ from pipeline.datasets.io.archives import BadFile, Store
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # what Pillow may try; others run programs
 FEW = 64  # images for which no worker processes are started
-TOLD = 10  # skipped images that the log names one by one
-MOST_WORKERS = 8  # so that they stay under 1 GB together
-BATCH = 64  # images that go to a worker together, or fewer where they are large
-BATCH_BYTES = 4 << 20
+MOST_LOGGED = 10  # skipped images that the log names
+MOST_WORKERS = 8  # so that they stay under 2 GB together
+BATCH_BYTES = 4 << 20  # of pixels that a worker hands over at once
 WRONG = (OSError, SyntaxError, ValueError, IndexError, TypeError, EOFError, OverflowError, struct.error, zlib.error)
 """What Pillow raises for files that are not what they say."""
+
+Pixels = UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True)
@@ -51,27 +50,58 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a file becomes an array.
+class Decoder:
+    """Turns an image file into an array.
 
     Attributes:
         shape: (height, width) of the result; channels are red, green and blue.
-        cut: brings the decoded picture to that shape; a function of a module, that it can be sent to a worker.
-        source: (width, height) that every file must have, or None.
-        most: pixels that a file may declare: beyond, it is taken for a bomb and not decoded.
+        cut: brings the decoded picture to that shape; a function of a module, so that it can be sent to a worker.
+        expected: (width, height) that every file must have, or None.
+        most_pixels: that a file may declare: beyond, it is taken for a decompression bomb and not decoded.
         draft: a JPEG may be decoded at this least width and height, which is far quicker for large ones.
     """
 
     shape: tuple[int, int]
-    cut: Callable[[Image.Image], Image.Image]
-    source: tuple[int, int] | None = None
-    most: int = 1 << 26
+    cut: Callable[[Image.Image], Image.Image] | None = None
+    expected: tuple[int, int] | None = None
+    most_pixels: int = 1 << 26
     draft: int | None = None
+
+    def __call__(self, content: bytes) -> Pixels:
+        """The pixels of an image file, cut to shape. Grey becomes three equal channels; transparency is dropped.
+
+        Raises:
+            BadFile: not an image, cut short, of the wrong or an absurd size, or not 8 bits per channel.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's advice on palettes; its bomb warning, as ours is stricter
+                with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                    return self._pixels(image)
+        except Image.DecompressionBombError as error:
+            raise BadFile(f"declares more than {self.most_pixels} pixels and was not decoded") from error
+        except Image.UnidentifiedImageError as error:
+            raise BadFile("is not an image") from error
+        except WRONG as error:
+            raise BadFile(f"is damaged or cut short ({error})") from error
+
+    def _pixels(self, image: Image.Image) -> Pixels:
+        width, height = image.size
+        if width * height > self.most_pixels:
+            raise BadFile(f"declares {width}×{height} pixels, more than {self.most_pixels}, and was not decoded")
+        if self.expected is not None and image.size != self.expected:
+            raise BadFile(f"has {width}×{height} pixels, expected {self.expected[0]}×{self.expected[1]}")
+        if image.mode.startswith(("I", "F")):
+            raise BadFile(f"has pixels of kind {image.mode}, expected 8 bits per channel")
+        if self.draft is not None:
+            image.draft("RGB", (self.draft, self.draft))
+        upright = (ImageOps.exif_transpose(image) if self.expected is None else image).convert("RGB")
+        return np.asarray(self.cut(upright) if self.cut else upright)
 
 
 @dataclass
-class Tally:
-    """What was skipped and why; where images may not be skipped, the first bad one ends everything.
+class BadImages:
+    """The images that were skipped and why; where none may be skipped, the first bad one ends the preparation.
 
     Args:
         policy: `error` or `skip`, from data.on_bad_image.
@@ -81,7 +111,7 @@ class Tally:
     policy: str
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def bad(self, name: str, why: str) -> None:
+    def add(self, name: str, why: str) -> None:
         """
         Raises:
             UserError: the policy is to stop.
@@ -89,239 +119,82 @@ class Tally:
         if self.policy != "skip":
             raise UserError(f"{self.dataset}: {name} {why}; data.on_bad_image: skip would leave such files out.")
         self.skipped[name] = why
-        if len(self.skipped) <= TOLD:
-            more = "; further ones are told in about.yaml only" if len(self.skipped) == TOLD else ""
+        if len(self.skipped) <= MOST_LOGGED:
+            more = "; about.yaml names the others" if len(self.skipped) == MOST_LOGGED else ""
             cli.log.info("%s: left out %s, which %s%s", self.dataset, name, why, more)
 
 
-# cutting to shape
+class _Read(Dataset):
+    """What `work` makes of the bytes of every item, or the BadFile that it ended in."""
 
+    def __init__(self, store: Store, items: Sequence[Item], work: Callable[[bytes], Any]) -> None:
+        self.store, self.items, self.work = store, items, work
 
-def centre(image: Image.Image, crop: int) -> Image.Image:
-    """The square of `crop` pixels in the middle; of an odd rest, the smaller half is left and above."""
-    left, top = (image.width - crop) // 2, (image.height - crop) // 2
-    return image.crop((left, top, left + crop, top + crop))
+    def __len__(self) -> int:
+        return len(self.items)
 
-
-def resized(image: Image.Image, size: int) -> Image.Image:
-    """A square picture at another size, by averaging where it shrinks by a whole factor, else Lanczos."""
-    if image.size == (size, size):
-        return image
-    whole = image.width % size == 0
-    return image.resize((size, size), Image.Resampling.BOX if whole else Image.Resampling.LANCZOS)
-
-
-def covering(image: Image.Image, size: int) -> Image.Image:
-    """The largest square in the middle, at `size` pixels."""
-    return resized(centre(image, min(image.size)), size)
-
-
-def as_is(image: Image.Image) -> Image.Image:
-    return image
-
-
-# decoding
-
-
-def decode(content: bytes, recipe: Recipe) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of an image file, cut to shape. Grey becomes three equal channels; transparency is dropped.
-
-    Raises:
-        BadFile: not an image, cut short, of the wrong or an absurd size, or not 8 bits per channel.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's advice on palettes; its bomb warning, as `most` is stricter
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _pixels(image, recipe)
-    except Image.DecompressionBombError as error:
-        raise BadFile(f"declares more than {recipe.most} pixels and was not decoded") from error
-    except Image.UnidentifiedImageError as error:
-        raise BadFile("is not an image") from error
-    except WRONG as error:
-        raise BadFile(f"is damaged or cut short ({error})") from error
-
-
-def _pixels(image: Image.Image, recipe: Recipe) -> UInt8[np.ndarray, "h w 3"]:
-    width, height = image.size
-    if width * height > recipe.most:
-        raise BadFile(f"declares {width}×{height} pixels, more than {recipe.most}, and was not decoded")
-    if recipe.source is not None and image.size != recipe.source:
-        raise BadFile(f"has {width}×{height} pixels, expected {recipe.source[0]}×{recipe.source[1]}")
-    if image.mode.startswith(("I", "F")):
-        raise BadFile(f"has pixels of kind {image.mode}, expected 8 bits per channel")
-    if recipe.draft is not None:
-        image.draft("RGB", (recipe.draft, recipe.draft))
-    upright = ImageOps.exif_transpose(image) if recipe.source is None else image
-    array = np.asarray(recipe.cut(upright.convert("RGB")))
-    if array.shape != (*recipe.shape, 3):
-        raise BadFile(f"became {array.shape[1]}×{array.shape[0]} pixels, expected {recipe.shape[1]}×{recipe.shape[0]}")
-    return array
-
-
-Decoded = tuple[UInt8[np.ndarray, "n h w 3"], dict[int, str]]  # the good ones in order; place → what is wrong
-
-
-def _decode_all(recipe: Recipe, contents: list[bytes]) -> Decoded:
-    good, bad = [], {}
-    for place, content in enumerate(contents):
+    def __getitem__(self, place: int) -> Any:
         try:
-            good.append(decode(content, recipe))
+            return self.work(self.store.read(self.items[place].name))
         except BadFile as error:
-            bad[place] = str(error)
-    return np.stack(good) if good else np.empty((0, *recipe.shape, 3), np.uint8), bad
+            return error
 
 
-def _sum_all(recipe: Recipe, contents: list[bytes]) -> tuple[list[int], dict[int, str]]:
-    arrays, bad = _decode_all(recipe, contents)
-    return sums(arrays), bad
-
-
-def sums(images: UInt8[np.ndarray, "n h w c"]) -> list[int]:
-    """The sum of every channel over up to 2²⁴ values: rows first, in 32 bits, which is 25 times as fast as at once."""
-    width, channels = images.shape[2:]
-    rows = images.reshape(-1, width * channels).sum(axis=0, dtype=np.uint32)
-    return [int(total) for total in rows.reshape(-1, channels).sum(axis=0, dtype=np.int64)]
-
-
-# on all cores
-
-
-def cores() -> int:
+def workers() -> int:
     """The processors this process may use, up to MOST_WORKERS."""
     return min(MOST_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def in_order(function: Callable[[Any], Any], tasks: Iterable[Any], workers: int) -> Iterator[tuple[Any, Any]]:
-    """Every task with what the function makes of it, in order; at most two tasks per worker are under way."""
-    if workers <= 1:
-        yield from ((task, function(task)) for task in tasks)
-        return
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    waiting: deque[tuple[Any, Future[Any]]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            for task in tasks:
-                waiting.append((task, pool.submit(function, task)))
-                if len(waiting) >= 2 * workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+def _good(
+    store: Store, items: Sequence[Item], work: Callable[[bytes], Any], pixels: int, split: str, bad: BadImages
+) -> Iterator[tuple[Item, Any]]:
+    """The good items in order, each with what `work` makes of it; on all cores, a few batches ahead.
+
+    Args:
+        pixels: of one result.
+    """
+    loader = DataLoader(
+        _Read(store, items, work),
+        batch_size=max(1, min(FEW, BATCH_BYTES // (3 * pixels))),
+        num_workers=workers() if len(items) > FEW else 0,
+        collate_fn=list,  # as arrays: tensors would go through /dev/shm, which is small in containers
+    )
+    results = cli.progress(itertools.chain.from_iterable(loader), f"{bad.dataset} {split}", len(items), "images")
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, BadFile):
+            bad.add(item.name, str(result))
+        else:
+            yield item, result
 
 
-@dataclass(frozen=True)
-class _Batch:
-    items: list[Item]
-    contents: list[bytes]
-
-
-def _batches(store: Store, items: Sequence[Item], recipe: Recipe, tally: Tally) -> Iterator[_Batch]:
-    """The items with their bytes; a file that cannot even be read is told to the tally."""
-    most = max(1, min(BATCH, BATCH_BYTES // (3 * math.prod(recipe.shape))))
-    batch, size = _Batch([], []), 0
-    for item in items:
-        try:
-            content = store.read(item.name)
-        except BadFile as error:
-            tally.bad(item.name, str(error))
-            continue
-        batch.items.append(item)
-        batch.contents.append(content)
-        size += len(content)
-        if len(batch.items) >= most or size >= BATCH_BYTES:
-            yield batch
-            batch, size = _Batch([], []), 0
-    if batch.items:
-        yield batch
-
-
-def _through(
-    function: Callable[[list[bytes]], Any], store: Store, items: Sequence[Item], recipe: Recipe, tally: Tally, what: str
-) -> Iterator[tuple[list[Item], list[bytes], Any]]:
-    """The good items of every batch, their bytes, and what the function made of them, with progress."""
-    workers = cores() if len(items) > FEW else 1
-    batches = _batches(store, items, recipe, tally)
-    work = partial(_apply, function)
-    results = ((item_batch, result) for item_batch, result in in_order(work, batches, workers))
-    for batch, (made, bad) in _counted(results, what, len(items)):
-        for place, why in bad.items():
-            tally.bad(batch.items[place].name, why)
-        good = [place for place in range(len(batch.items)) if place not in bad]
-        yield [batch.items[i] for i in good], [batch.contents[i] for i in good], made
-
-
-def _apply(function: Callable[[list[bytes]], Any], batch: _Batch) -> Any:
-    return function(batch.contents)
-
-
-def _counted(results: Iterator[tuple[_Batch, Any]], what: str, total: int) -> Iterator[tuple[_Batch, Any]]:
-    """Progress in images, although they come in batches."""
-
-    def singles() -> Iterator[tuple[_Batch, Any] | None]:
-        for batch, result in results:
-            yield from [None] * (len(batch.items) - 1)
-            yield batch, result
-
-    for single in cli.progress(singles(), what, total, "images"):
-        if single is not None:
-            yield single
-
-
-# writing
-
-
-class Growing:
-    """A `.npy` file of uint8 images that grows; the number of images enters its head at the end."""
-
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...]) -> None:
-        self.file, self.shape, self.count = file, shape, 0
-        self._head()
-
-    def _head(self) -> None:
-        # NumPy leaves room in the head for the number of images to grow
-        head = {"descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)}
-        self.file.seek(0)
-        np.lib.format.write_array_header_1_0(self.file, head)
-
-    def add(self, images: UInt8[np.ndarray, "n ..."]) -> None:
-        self.file.write(np.ascontiguousarray(images).data)
-        self.count += len(images)
-
-    def finish(self) -> None:
-        self._head()
-
-
-@contextmanager
-def growing(path: Path, shape: tuple[int, ...]) -> Iterator[Growing]:
-    with path.open("wb") as file:
-        array = Growing(file, shape)
-        yield array
-        array.finish()
-
-
-def write_split(folder: Path, split: str, store: Store, items: Sequence[Item], recipe: Recipe, tally: Tally) -> None:
+def write_split(
+    folder: Path, split: str, store: Store, items: Sequence[Item], decoder: Decoder, bad: BadImages
+) -> None:
     """Decode the items into `<split>.npy` and write their labels, if they have any.
 
     Raises:
-        UserError: a bad image, where the tally does not skip; or none is left.
+        UserError: a bad image, where none may be skipped; or none is left.
     """
-    files.check_space(folder, len(items) * 3 * math.prod(recipe.shape), tally.dataset)
+    pixels = math.prod(decoder.shape)
+    files.check_space(folder, len(items) * 3 * pixels, bad.dataset)
     labels: list[int | None] = []
-    with growing(folder / f"{split}.npy", (*recipe.shape, 3)) as array:
-        work = partial(_decode_all, recipe)
-        for good, _, arrays in _through(work, store, items, recipe, tally, f"{tally.dataset} {split}"):
-            array.add(arrays)
-            labels += [item.label for item in good]
-    _finish(folder, split, labels, store, tally)
+    with (folder / f"{split}.npy").open("wb") as file:
+        _write_head(file, (0, *decoder.shape, 3))
+        for item, array in _good(store, items, decoder, pixels, split, bad):
+            file.write(np.ascontiguousarray(array).data)
+            labels.append(item.label)
+        _write_head(file, (len(labels), *decoder.shape, 3))
+    _write_labels(folder, split, labels, store)
+
+
+def _write_head(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The head of a `.npy` file, in which NumPy leaves room for the number of images to grow."""
+    file.seek(0)
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def write_encoded(
-    folder: Path, split: str, store: Store, items: Sequence[Item], recipe: Recipe, tally: Tally
+    folder: Path, split: str, store: Store, items: Sequence[Item], decoder: Decoder, bad: BadImages
 ) -> list[float]:
     """Write the items' files as they are into `<split>.bin`, each decoded once to see that it can be.
 
@@ -330,32 +203,43 @@ def write_encoded(
     Returns:
         The mean of every channel, pixels in [0, 1].
     """
+    pixels = math.prod(decoder.shape)
     labels: list[int | None] = []
     index, totals = [0], np.zeros(3, np.int64)
     with (folder / f"{split}.bin").open("wb") as file:
-        work = partial(_sum_all, recipe)
-        for good, contents, some in _through(work, store, items, recipe, tally, f"{tally.dataset} {split}"):
-            for content in contents:
-                file.write(content)
-                index.append(index[-1] + len(content))
-            totals += some
-            labels += [item.label for item in good]
+        for item, (content, sums) in _good(store, items, partial(_with_sums, decoder), pixels, split, bad):
+            file.write(content)
+            index.append(file.tell())
+            totals += sums
+            labels.append(item.label)
     np.save(folder / f"{split}_index.npy", np.array(index, np.int64))
-    _finish(folder, split, labels, store, tally)
-    pixels = len(labels) * math.prod(recipe.shape)
-    return [round(int(value) / (255 * pixels), 6) for value in totals]
+    _write_labels(folder, split, labels, store)
+    return [round(int(value) / (255 * len(labels) * pixels), 6) for value in totals]
 
 
-def _finish(folder: Path, split: str, labels: list[int | None], store: Store, tally: Tally) -> None:
+def _with_sums(decoder: Decoder, content: bytes) -> tuple[bytes, Int64[np.ndarray, " c"]]:
+    return content, channel_sums(decoder(content)[None])
+
+
+def channel_sums(images: UInt8[np.ndarray, "n h w c"]) -> Int64[np.ndarray, " c"]:
+    """The sum of every channel over up to 2²⁴ values: rows first, in 32 bits, which is 25 times as fast as at once."""
+    width, channels = images.shape[2:]
+    rows = images.reshape(-1, width * channels).sum(axis=0, dtype=np.uint32)
+    return rows.reshape(-1, channels).sum(axis=0, dtype=np.int64)
+
+
+def _write_labels(folder: Path, split: str, labels: list[int | None], store: Store) -> None:
     if not labels:
-        raise UserError(f"{tally.dataset}: {store.where} has no usable image for {split}.")
+        raise UserError(
+            f"{store.dataset}: {store.path} has no usable image for {split}; expected more images, or other numbers or "
+            f"shares of the splits in datasets.{store.dataset}.data."
+        )
     known = [label for label in labels if label is not None]
     if len(known) == len(labels):
         np.save(folder / f"{split}_labels.npy", np.array(known, np.int64))
 
 
-def mixed(items: Sequence[Item]) -> list[Item]:
+def shuffled(items: Sequence[Item]) -> list[Item]:
     """The items in an order that is random, but always the same: so the first few are of all classes."""
     # The legacy generator is the one whose numbers NumPy promises never to change.
-    order: Int[np.ndarray, " n"] = np.random.RandomState(0).permutation(len(items))
-    return [items[place] for place in order]
+    return [items[place] for place in np.random.RandomState(0).permutation(len(items))]
