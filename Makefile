@@ -1,9 +1,10 @@
-# make report   everything from nothing: virtual environment, requirements, `dvc repro`
-# make test     lint, types and all tests
-# make sweeps   the parameter sweeps of params.yaml, then the report again; minutes
-# make benchmark   time and memory, each beside what others would write; minutes
+# make report      everything from nothing: virtual environment, requirements, `dvc repro`
+# make sweeps      the same with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
+# make benchmark   the same with time and memory, each beside what others would write: make benchmark PARTS="search"
+# make check       what is wrong in params.yaml, in one sentence
+# make test        lint, types and all tests
 .DEFAULT_GOAL := report
-.PHONY: install report benchmark sweeps check snapshot test lint format clean
+.PHONY: install report benchmark sweeps check repository snapshot test lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,24 +21,25 @@ $(VENV)/installed: requirements.txt
 
 install: $(VENV)/installed
 
-report: install check
+report: install repository check
 	dvc repro
 	@echo "Open reports/report.md."
 
-# the report does not wait for a benchmark, so it is written again by itself where there is one
-benchmark: install
-	dvc repro pipeline/benchmark/dvc.yaml
-	@if [ -f reports/report.md ]; then dvc repro --single-item --force report; fi
+sweeps: install repository
+	python -m pipeline.plan --sweeps $(SWEEPS)
+	dvc repro
 
-# likewise
-sweeps: install check
-	dvc repro sweeps/dvc.yaml
-	@if [ -f reports/report.md ]; then dvc repro --single-item --force report; fi
+benchmark: install repository
+	python -m pipeline.plan --benchmark $(PARTS)
+	dvc repro
 
 # what is wrong in params.yaml is said in one sentence before DVC reads it
 check: install
 	@python -m pipeline.plan --check
 
+# so is that DVC needs a git repository
+repository:
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "error: $(CURDIR) is in no git repository, which DVC needs; run \`git init\` here first." >&2; exit 1; }
 # keep the report that stands under reports/reference/
 snapshot: install
 	python -m pipeline.report.snapshot

@@ -12,25 +12,23 @@ number, and saves memory for one copy of each and the time to fill it.
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pipeline import quantizers
 from pipeline.core.errors import UserError
 from pipeline.quantizers import Quantized, Quantizer
 
-CXX = "clang++" if sys.platform == "darwin" else "g++"
-Network = Callable[[Tensor], tuple[Tensor, Quantized]]
+LARGE = 2**22
+"""Numbers in a batch's latents beyond which a CPU works in pieces."""
 
 
 class Residual(nn.Module):
@@ -104,6 +102,9 @@ class Autoencoder(nn.Module):
         quantizer: its D is the latents'.
         channels: C of the images.
         Others: see `Encoder` and `Decoder`.
+
+    Attributes:
+        multiple: 2ⁿ; height and width of the images must be multiples of it.
     """
 
     def __init__(
@@ -118,14 +119,38 @@ class Autoencoder(nn.Module):
         output_activation: bool,
     ) -> None:
         super().__init__()
+        self.multiple = 2 ** len(hidden)
         self.encoder = Encoder(channels, dim, hidden, residual_blocks, latent_activation)
         self.quantizer = quantizer
         self.decoder = Decoder(channels, dim, hidden, residual_blocks, output_activation)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Quantized]:
         """Reconstructions of the images, and what the quantizer gave."""
-        quantized = self.quantizer(self.encoder(images))
-        return self.decoder(quantized.z), quantized
+        quantized = self.quantizer(self.encode(images))
+        return self.decode(quantized.z), quantized
+
+    def encode(self, images: Float[Tensor, "b c height width"]) -> Float[Tensor, "b d h w"]:
+        """Latents, before they are quantized; height and width are multiples of `multiple`."""
+        height, width = (side // self.multiple for side in images.shape[2:])
+        return _in_pieces(self.encoder, images, self.quantizer.dim * height * width)
+
+    def decode(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c height width"]:
+        """Reconstructions from quantized latents."""
+        return _in_pieces(self.decoder, z, z[0].numel())
+
+
+def _in_pieces(module: nn.Module, batch: Float[Tensor, "b ..."], latents: int) -> Float[Tensor, "b ..."]:
+    """`module(batch)`; in training, large batches on a CPU in pieces whose activations are not kept.
+
+    They are worked out again on the way back, so that only one piece's are held at a time.
+
+    Args:
+        latents: numbers in the latents of one image.
+    """
+    if batch.device.type != "cpu" or not torch.is_grad_enabled() or len(batch) * latents <= LARGE:
+        return module(batch)
+    pieces = batch.split(max(1, LARGE // 2 // latents))
+    return torch.cat([checkpoint(module, piece, use_reentrant=False) for piece in pieces])
 
 
 def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> Autoencoder:
@@ -149,51 +174,6 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def compiled(model: Autoencoder, device: torch.device) -> Network:
-    """The model's parts by `torch.compile`, with its weights; a quantizer that does not fuse stays as it is.
-
-    Results differ from the model's by rounding. The first step of each batch size compiles, for a minute or more.
-
-    Raises:
-        UserError: no compiler is found.
-    """
-    require_compiler(device)
-    encoder, decoder = fused(model.encoder, device), fused(model.decoder, device)
-    between = fused(model.quantizer, device) if model.quantizer.fuses else model.quantizer
-
-    def network(images: Tensor) -> tuple[Tensor, Quantized]:
-        if device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()  # what the step before left in the graphs' memory may go
-        quantized = between(encoder(images))
-        return decoder(quantized.z), quantized
-
-    return network
-
-
-def fused(part: nn.Module, device: torch.device) -> Callable[..., Any]:
-    """A module by `torch.compile`: sums and activations in few passes over memory.
-
-    On a GPU the kernels are launched together, as CUDA graphs, which has not been tried yet.
-    """
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
-    return torch.compile(part, mode=mode, dynamic=False)
-
-
-def require_compiler(device: torch.device) -> None:
-    """See that there is what `torch.compile` calls.
-
-    Raises:
-        UserError: no compiler is found.
-    """
-    variable, usual = ("CC", ["gcc", "clang"]) if device.type == "cuda" else ("CXX", [CXX])
-    names = [os.environ[variable]] if os.environ.get(variable) else usual
-    if not any(shutil.which(name) for name in names):
-        raise UserError(
-            f"train.compile is true, but {' or '.join(names)}, the compiler that torch.compile calls, was not found; "
-            f"install it, name another in {variable}, or leave train.compile false."
-        )
-
-
 def save(state: dict[str, Tensor], path: Path) -> None:
     """Keep a model's `state_dict`."""
     save_file({key: value.contiguous().cpu() for key, value in state.items()}, path)
@@ -203,7 +183,7 @@ def load(model: Autoencoder, path: Path) -> None:
     """Fill a model as `build` makes it with saved weights.
 
     Raises:
-        UserError: the weights are not there, or belong to another model.
+        UserError: the weights are not there, damaged, or of another model.
     """
     if not path.is_file():
         raise UserError(f"{path} is not there; `dvc repro train@{path.parent.name}` makes it.")
@@ -213,3 +193,5 @@ def load(model: Autoencoder, path: Path) -> None:
         raise UserError(
             f"{path} holds another model than its settings say: {str(error).splitlines()[-1].strip()}"
         ) from None
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); `dvc repro train@{path.parent.name}` makes it.") from None

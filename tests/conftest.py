@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from hypothesis import settings
 from pipeline import quantizers
 from pipeline.core import registry
 from pipeline.plan import config
+
+pytest_plugins = ["made_report"]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
 settings.load_profile("untimed")
@@ -30,11 +33,18 @@ def params() -> dict[str, Any]:
     return config.read_params(ROOT / "params.yaml")
 
 
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return config.read_params(ROOT / "params.yaml")["quantizer"]
+
+
 def make_quantizer(name: str, dim: int = 4, seed: int = 0, **settings: Any) -> quantizers.Quantizer:
     """A small quantizer with the defaults of params.yaml, less what `settings` changes."""
     small = {"num_codes": 8, "code_dim": 3, "capacity": 8, "sizes": [2, 4, 8]}
-    defaults = {**config.read_params(ROOT / "params.yaml")["quantizer"], **small}
+    given = {**_defaults(), **small, **settings}
     cls = quantizers.find(name)
-    taken = registry.settings_of(cls).model_fields
+    fields = registry.settings_of(cls).model_fields
+    for key, field in fields.items():
+        assert key in given or not field.is_required(), f"{name}: give the setting {key} a default"
     torch.manual_seed(seed)
-    return cls(dim, **{key: value for key, value in {**defaults, **settings}.items() if key in taken})
+    return cls(dim, **{key: value for key, value in given.items() if key in fields})

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core import files
+from pipeline.core.paths import Paths
+from pipeline.report import labels, read
 
 VARIANTS = {  # variant → quantizer, constant learning rate, error, codes in use
     "vq": ("vq", False, 0.013, 20),
@@ -27,24 +29,123 @@ SHAPES = {"photos": (32, 32, 3), "fashion_mnist": (28, 28, 1)}
 EPOCHS = 5
 
 
+LABELS = {  # variant → title, meaning, colour; of any other variant the name
+    "vq": ("VQ-VAE", "a codebook of K vectors, learned by gradient", "#D55E00"),
+    "vq_ema": ("VQ-VAE (EMA)", "a codebook of K moving averages", "#009E73"),
+    "lattice": ("LL-VQ-VAE", "a grid with one learned spacing per dimension", "#0072B2"),
+    "lattice_dense": ("LL-VQ-VAE (dense)", "the same, pushed to be dense", "#0072B2"),
+    "lattice_corrected": ("LL-VQ-VAE, corrected", "constant learning rate", "#0072B2"),
+    "adaptive": ("adaptive", "several codebooks; attention picks one for each image", "#CC79A7"),
+    "mine": ("A quantizer of my own", "what no file of the report has heard of", "#123456"),
+}
+MEASURES = [  # key, title, unit, scale, decimals, better, split
+    ("seconds", "training time", "s", 1.0, 1, "lower", None),
+    ("seconds_per_epoch", "time per epoch", "s", 1.0, None, "lower", None),
+    ("seconds_first_epoch", "time of the first epoch", "s", 1.0, 1, "lower", None),
+    ("peak_memory_mb", "memory", "MB", 1.0, 0, "lower", None),
+    ("quantizer_parameters", "parameters", "", 1.0, 0, "lower", None),
+    ("codes_moving", "codes in training mode", "", 1.0, 0, None, "train"),
+    ("codes_in_initial_box", "codes still where they began", "", 1.0, 0, None, None),
+    ("spacing_off_ramp", "spacing's distance from a ramp", "", 1.0, None, None, None),
+    ("selected_log2_codes", "log₂ of the size of the selected codebook", "", 1.0, 2, None, "train"),
+    ("quantization_loss", "quantization loss", "", 1.0, None, "lower", "test"),
+    ("gradient_gap", "gradient gap", "", 1.0, 3, "lower", "test"),
+    ("bits_per_latent", "bits per latent", "bits", 1.0, 2, None, "test"),
+    ("bits_per_latent_by_dimension", "bits per latent, by dimension", "bits", 1.0, 2, None, "test"),
+    ("most_bits_seen", "bits per latent that can be seen", "bits", 1.0, 2, None, "test"),
+    ("bits_per_pixel", "bits per pixel", "bits", 1.0, 2, None, "test"),
+    ("val_mse", "MSE on validation", "", 1.0, None, "lower", "val"),
+    ("test_mse", "MSE on test", "", 1.0, None, "lower", "test"),
+    ("test_psnr", "PSNR", "dB", 1.0, 2, "higher", "test"),
+    ("codes_in_use", "codes in use", "", 1.0, 0, None, "train+val"),
+    ("codes_in_use_test", "codes in use, test", "", 1.0, 0, None, "test"),
+    ("utilization", "utilization", "%", 100.0, 1, "higher", "train+val"),
+    ("perplexity", "perplexity", "", 1.0, 1, "higher", "test"),
+    ("dead_codes", "dead codes", "", 1.0, 0, "lower", "train+val"),
+    ("active_dimensions", "active dimensions", "", 1.0, 1, None, "train+val"),
+    ("codes_counted", "codes counted", "", 1.0, 0, None, "train+val"),
+    ("codes_collision_bound", "probability of a wrong count, at most", "", 1.0, None, "lower", "train+val"),
+    ("counting_seconds", "time to count codes", "s", 1.0, 2, "lower", "train+val"),
+    ("sharpness", "sharpness of my own", "lines/mm", 10.0, 1, "higher", "val"),
+]
+FIELDS = ("key", "title", "unit", "scale", "decimals", "better", "split")
+
+
 def make(
     root: Path,
     datasets: tuple[str, ...] = ("photos", "fashion_mnist"),
     variants: tuple[str, ...] = tuple(VARIANTS),
     seeds: tuple[int, ...] = (0, 1, 2),
-) -> None:
-    """Write plan, settings, histories, runs and descriptions of data sets under `root`."""
-    settings = root / "reports/settings"
-    rows = [f"{dataset}-{variant}" for dataset in datasets for variant in variants]
-    plan = {"rows": rows, "datasets": list(datasets), "variants": list(variants), "seeds": list(seeds)}
-    files.write_yaml(settings / "plan.yaml", {**plan, "changed": {"train.max_images": 2000}})
+) -> Paths:
+    """Write plan, settings, histories, runs and descriptions of data sets under `root`; gives its paths."""
+    paths = Paths(root)
+    plan = {
+        "rows": [f"{dataset}-{variant}" for dataset in datasets for variant in variants],
+        "datasets": list(datasets),
+        "variants": list(variants),
+        "seeds": list(seeds),
+        "sweeps": {},
+        "benchmark": [],
+        "labels": {variant: label(variant) for variant in variants},
+        "measures": [dict(zip(FIELDS, measure, strict=True)) for measure in MEASURES],
+    }
+    files.write_yaml(paths.plan, plan)
     for dataset in datasets:
-        write_about(root, dataset)
+        write_about(paths, dataset)
         for variant in variants:
-            write_row(root, dataset, variant, seeds)
+            write_row(paths, dataset, variant, seeds)
+    return paths
 
 
-def write_about(root: Path, dataset: str) -> None:
+def label(variant: str) -> dict[str, str]:
+    title, meaning, colour = LABELS.get(variant, (variant, f"what {variant} means", "#666666"))
+    return {"title": title, "meaning": meaning, "colour": colour}
+
+
+def add_sweep(paths: Paths, name: str, setting: str, values: list[Any], **stated: Any) -> None:
+    """Add a sweep on photos to made-up results: value i has an error of (i + 1) / 100 and about 10^(i + 1) codes.
+
+    Args:
+        stated: `variants`, `epochs` and what else a sweep states.
+    """
+    variants, epochs = stated.pop("variants", ("lattice",)), stated.pop("epochs", 3)
+    called = {"title": setting, "symbol": setting.partition(".")[2], "measures": None}
+    about: dict[str, Any] = {**called, **stated, "setting": setting, "values": values}
+    about |= {"variants": list(variants), "model": {}, "quantizer": {}, "train": {"epochs": epochs}, "rows": []}
+    for variant in variants:
+        for place, value in enumerate(values):
+            end = str(value).replace("-", "minus_").replace(".", "_")
+            swept = {"name": name, "variant": variant, "setting": setting, "value": value}
+            row = write_row(paths, "photos", variant, (0, 1, 2), (f"{variant}_{name}_{end}", swept, epochs))
+            run = files.read_json(paths.measured(row))
+            for seed in run["seeds"]:
+                seed |= {"test_mse": (place + 1) / 100, "codes_in_use": 10 ** (place + 1) + seed["seed"]}
+            files.write_json(paths.measured(row), run)
+            about["rows"].append(row)
+    plan = files.read_yaml(paths.plan)
+    plan["sweeps"][name] = about
+    plan["labels"] |= {variant: label(variant) for variant in variants}
+    files.write_yaml(paths.plan, plan)
+
+
+def add_benchmark(paths: Paths, part: str, lines: list[dict[str, Any]], **more: Any) -> None:
+    """Add a part of the benchmark to made-up results."""
+    result = {
+        "part": part,
+        "environment": {"device": "a made-up CPU", "threads": 1, "torch": "2.12"},
+        "quick": False,
+        "finished": True,
+        "clock": "processor",
+        "load": [0.0, 0.0, 0.0],
+        "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
+        "lines": lines,
+    }
+    files.write_json(paths.benchmark(part), {**result, **more})
+    plan = files.read_yaml(paths.plan)
+    files.write_yaml(paths.plan, {**plan, "benchmark": [*plan["benchmark"], part]})
+
+
+def write_about(paths: Paths, dataset: str) -> None:
     about = {
         "dataset": dataset,
         "title": {"photos": "Photographs", "fashion_mnist": "Fashion-MNIST"}.get(dataset, dataset),
@@ -53,42 +154,61 @@ def write_about(root: Path, dataset: str) -> None:
         "cite": "A. Author, Some Images, 2017",
         "shape": list(SHAPES.get(dataset, (8, 8, 1))),
         "offset": 0.5 if dataset.endswith("mnist") else 0.0,
-        "counts": {"train": 8000, "val": 1000, "test": 1000},
+        "counts": {"train": 9000, "val": 1000, "test": 1000},
     }
-    files.write_yaml(root / f"data/prepared/{dataset}/about.yaml", about)
-    np.save(root / f"data/prepared/{dataset}/test.npy", smooth(24, SHAPES.get(dataset, (8, 8, 1))))
+    files.write_yaml(paths.prepared(dataset) / "about.yaml", about)
+    np.save(paths.prepared(dataset) / "test.npy", smooth(24, SHAPES.get(dataset, (8, 8, 1))))
 
 
-def write_row(root: Path, dataset: str, variant: str, seeds: tuple[int, ...]) -> None:
-    other = variant.partition("_")[0] if variant.startswith(("kd_", "adaptive")) else "vq_ema"
+def write_row(
+    paths: Paths,
+    dataset: str,
+    variant: str,
+    seeds: tuple[int, ...],
+    swept: tuple[str, dict[str, Any], int] | None = None,
+) -> str:
+    """Write what a row leaves, and give its name.
+
+    Args:
+        swept: of a row of a sweep: its own variant, its key `sweep` and its epochs.
+    """
+    other = variant.partition("_")[0] if variant.startswith(("kd_", "adaptive", "mine")) else "vq_ema"
     quantizer, constant, error, codes = VARIANTS.get(variant, (other, True, 0.01, 100))
-    name = f"{dataset}-{variant}"
     shape = variant.removeprefix("kd_").split("x") if variant.startswith("kd_") else ("512", "64")
     kind = {"learning": variant.removeprefix("lattice_")} if variant in ("lattice_frozen", "lattice_ramp") else {}
+    train = {"epochs": EPOCHS, "batch_size": 64, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0}
     settings: dict[str, Any] = {
         "dataset": dataset,
         "variant": variant,
         "seeds": list(seeds),
         "model": {"dim": 64, "hidden": [64]},
         "quantizer": {"name": quantizer, "num_codes": int(shape[0]), "code_dim": int(shape[1])} | kind,
-        "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.001, "lr_decay": 1.0 if constant else 0.0},
-        "code": {"pipeline/train.py": "00ff"},
+        "train": {**train, "backprop_at_zero_lr": True, "max_images": None},
+        "code": {"pipeline/train/loop.py": "00ff"},
     }
-    files.write_yaml(root / f"reports/settings/{name}.yaml", settings)
+    if swept:
+        settings["variant"], settings["sweep"], settings["train"]["epochs"] = swept
+        section, _, key = settings["sweep"]["setting"].partition(".")
+        settings[section][key] = settings["sweep"]["value"]
+    name = f"{dataset}-{settings['variant']}"
+    files.write_yaml(paths.row_settings(name), settings)
     run = {
         "row": name,
         "dataset": dataset,
-        "variant": variant,
+        "variant": settings["variant"],
         "settings": settings,
         "environment": ENVIRONMENT,
         "trace": [point for seed in seeds for point in trace(variant, quantizer, seed)],
+        "images": IMAGES,
         "seeds": [measures(seed, quantizer, error, codes) | extras(variant, seed) for seed in seeds],
     }
-    files.write_json(root / f"reports/runs/{name}.json", run)
-    write_history(root / f"reports/history/{name}.csv", variant, seeds, error, constant)
-    write_pictures(root / f"reports/runs/{name}.npz", dataset, quantizer, len(seeds), error, codes)
+    files.write_json(paths.measured(name), run)
+    write_history(paths.history(name), variant, seeds, error, constant)
+    write_pictures(paths.arrays(name), dataset, quantizer, len(seeds), error, codes)
+    return name
 
 
+IMAGES = {"train": 8000, "measured": {"train": 8000, "val": 1000, "test": 900}}
 ENVIRONMENT = {
     "commit": "0123456789abcdef0123456789abcdef01234567",
     "dirty": False,
@@ -124,18 +244,16 @@ def measures(seed: int, quantizer: str, error: float, codes: int) -> dict[str, A
         "spacing_off_ramp": 0.002 + 0.001 * seed if lattice else None,
         "codes_counted": 90_000,
         "counting_seconds": 0.5 * wobble,
-        **(counted(codes + seed) if lattice else {}),
+        "codes_collision_bound": 2e-30 * (codes + seed) ** 2 if lattice else None,
+        "quantization_loss": 0.021 * wobble,
+        "gradient_gap": 0.31 * wobble,
+        "sharpness": 4.2 * wobble if quantizer == "mine" else None,
         "quantizer_parameters": 64 if lattice else 512 * 64,
         "seconds_per_epoch": 12.5 * wobble,
+        "seconds_first_epoch": 12.6 * wobble,
         "seconds": 62.5 * wobble,
         "peak_memory_mb": 400 + 10 * seed,
     }
-
-
-def counted(codes: int) -> dict[str, float]:
-    """What only vectors record of their counting."""
-    estimate = {"codes_estimated": 1.004 * codes, "codes_estimate_error": 1.04 / 2**7}
-    return {**estimate, "codes_collision_bound": 2e-30 * codes**2}
 
 
 def extras(variant: str, seed: int) -> dict[str, Any]:
@@ -143,8 +261,8 @@ def extras(variant: str, seed: int) -> dict[str, Any]:
     if variant != "adaptive":
         return {}
     groups = ["all", *map(str, range(10))]
-    books = ("512x128", "65536x1")
-    return {"selection": {name: dict(zip(books, (k / 10, 1 - k / 10), strict=True)) for k, name in enumerate(groups)}}
+    shares = {name: {"512x128": k / 10, "65536x1": 1 - k / 10} for k, name in enumerate(groups)}
+    return {"selected_log2_codes": 10.5, "selection": shares}
 
 
 STEPS = 125  # in an epoch: 8,000 images in batches of 64
@@ -159,7 +277,7 @@ def trace(variant: str, quantizer: str, seed: int) -> list[dict[str, float]]:
     for step in range(0, EPOCHS * STEPS + 1, STEPS // 25):
         travelled = 0.001 * (step if constant else min(step, STEPS))
         spacing = 5 + 0.01 * seed + {"lattice_frozen": 0.0, "lattice_ramp": 1.0}.get(variant, 0.98) * travelled
-        point = {"spacing": spacing, "spacing_least": spacing / 10, "spacing_most": 2 * spacing}
+        point = {"spacing_mean": spacing, "spacing_min": spacing / 10, "spacing_max": 2 * spacing}
         found.append({"seed": seed, "step": step, **point})
     return found
 
@@ -173,12 +291,13 @@ def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float
             lines.append(
                 {
                     **(choices(epoch) if variant == "adaptive" else {}),
-                    "quantization_loss": 0.02 * fall,
-                    "gradient_gap": 0.3 * fall,
+                    "val_quantization_loss": 0.02 * fall,
+                    "val_gradient_gap": 0.3 * fall,
+                    "val_codes": 90 + epoch,
                     **(spacing if variant.startswith("lattice") else {}),
                     "seed": seed,
                     "epoch": epoch,
-                    "lr": 0.001 if constant or epoch == 1 else 0.0,
+                    "learning_rate": 0.001 if constant or epoch == 1 else 0.0,
                     "train_mse": 1.1 * error * fall,
                     "train_loss": 1.3 * error * fall,
                     "val_mse": error * fall,
@@ -191,7 +310,7 @@ def write_history(path: Path, variant: str, seeds: tuple[int, ...], error: float
 
 def choices(epoch: int) -> dict[str, float]:
     """From the larger codebook to the smaller."""
-    return {"chosen_512x128": epoch / 10, "chosen_65536x1": 1 - epoch / 10}
+    return {"chosen_512x128": epoch / 10, "chosen_65536x1": 1 - epoch / 10, "selected_log2_codes": 16 - 0.7 * epoch}
 
 
 def write_pictures(path: Path, dataset: str, quantizer: str, seeds: int, error: float, codes: int) -> None:
@@ -223,3 +342,10 @@ def smooth(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     waves = [np.sin(x / (i % 4 + 2) + c) + np.cos(y / (i + 2)) for i in range(count) for c in range(channels)]
     stacked = np.stack(waves).reshape(count, channels, height, width).transpose(0, 2, 3, 1)
     return (stacked * 60 + 128).astype(np.uint8)
+
+
+def row(variant: str, **stated: Any) -> read.Row:
+    """A row in memory, without files: `stated` are what of `Row` a test is about."""
+    empty: dict[str, Any] = {"settings": {}, "environment": {}, "seeds": [], "history": pd.DataFrame(), "pictures": {}}
+    shown = labels.Label(**label(variant))
+    return read.Row(name=f"dots-{variant}", dataset="dots", variant=variant, label=shown, **{**empty, **stated})

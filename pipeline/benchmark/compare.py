@@ -9,7 +9,8 @@ from typing import Any
 import psutil
 import torch
 
-from pipeline.benchmark import Plan, clock, machine
+from pipeline.benchmark import clock, machine
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli
 
 OURS = "ours"
@@ -35,7 +36,7 @@ def compare(
     setting: dict[str, Any],
     contestants: Mapping[str, Contestant],
     work: machine.Work | None,
-    plan: Plan,
+    scale: Scale,
     device: torch.device,
     memory: bool = False,
 ) -> dict[str, Any]:
@@ -46,9 +47,10 @@ def compare(
         opponent's `ratio` to ours; `floor` with bytes, operations, seconds and the `share` of it that ours reaches;
         `skipped`: opponent → why.
     """
-    skipped = {name: _too_big(one.needs) for name, one in contestants.items() if one.needs > SHARE * free(device)}
+    room = SHARE * free(device)
+    skipped = {name: _too_big(one.needs) for name, one in contestants.items() if one.needs > room}
     calls = {name: one.make() for name, one in contestants.items() if name not in skipped}
-    times = clock.in_turn(calls, plan.rounds, plan.seconds, device)
+    times = clock.in_turn(calls, scale.rounds, scale.seconds, device)
     lines: dict[str, dict[str, Any]] = {}
     for name, seconds in times.items():
         lines[name] = asdict(clock.spread(seconds))

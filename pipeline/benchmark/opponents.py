@@ -26,8 +26,8 @@ class Textbook(Quantizer):
     """
 
     def __init__(self, dim: int, num_codes: int, averaged: bool = False, on_host: bool = False) -> None:
-        super().__init__(dim)
-        self.num_codes, self.averaged, self.on_host = num_codes, averaged, on_host
+        super().__init__(dim, num_codes)
+        self.averaged, self.on_host = averaged, on_host
         start = torch.randn(num_codes, dim) / num_codes
         self.codebook = nn.Parameter(start, requires_grad=not averaged)
         self.register_buffer("counts", torch.ones(num_codes))
@@ -38,18 +38,22 @@ class Textbook(Quantizer):
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
         v = latents.permute(0, 2, 3, 1).contiguous()
-        flat, c = v.view(-1, self.dim), self.codebook
-        codes = nearest_by_matrix(flat, c)
+        z, codes, losses = self.quantize(v.view(-1, self.dim), len(v))
+        z = z.view_as(v).permute(0, 3, 1, 2).contiguous()
+        return Quantized(z, codes.view(*v.shape[:3], *codes.shape[1:]), losses)
+
+    def quantize(self, latents: Tensor, images: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        c = self.codebook
+        codes = nearest_by_matrix(latents, c)
         where = "cpu" if self.on_host else codes.device
-        one_hot = torch.zeros(len(codes), len(c), device=where).scatter_(1, codes[:, None].to(where), 1).to(flat.device)
-        points = (one_hot @ c).view_as(v)
-        losses = {"commitment_loss": 0.25 * F.mse_loss(points.detach(), v)}
+        one_hot = torch.zeros(len(codes), len(c), device=where).scatter_(1, codes[:, None].to(where), 1).to(c.device)
+        points = one_hot @ c
+        losses = {"commitment_loss": 0.25 * F.mse_loss(points.detach(), latents)}
         if self.averaged:
-            self._average(flat.detach(), one_hot)
+            self._average(latents.detach(), one_hot)
         else:
-            losses["codebook_loss"] = F.mse_loss(points, v.detach())
-        z = (v + (points - v).detach()).permute(0, 3, 1, 2).contiguous()
-        return Quantized(z, codes.view(v.shape[:3]), losses)
+            losses["codebook_loss"] = F.mse_loss(points, latents.detach())
+        return latents + (points - latents).detach(), codes, losses
 
     @torch.no_grad()
     def _average(self, flat: Float[Tensor, "n d"], one_hot: Float[Tensor, "n k"]) -> None:
@@ -58,12 +62,6 @@ class Textbook(Quantizer):
         smoothed = (self.counts + 1e-5) / (total + len(self.counts) * 1e-5) * total
         self.sums.mul_(0.99).add_(one_hot.t() @ flat, alpha=0.01)
         self.codebook.data = self.sums / smoothed[:, None]
-
-    def nearest(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError("see forward")
-
-    def losses(self, v: Tensor, points: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError("see forward")
 
     def decode(self, codes: Tensor) -> Tensor:
         return F.embedding(codes, self.codebook)
@@ -76,18 +74,15 @@ class TextbookLattice(Textbook):
         super().__init__(dim, 1)
         self.spacing = nn.Parameter(torch.empty(dim).uniform_(-9.76, 9.76))
 
-    def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
-        v = latents.permute(0, 2, 3, 1).contiguous()
-        flat = v.view(-1, self.dim)
-        steps = torch.round(flat / self.spacing.detach())
-        points = (steps * self.spacing).view_as(v)
+    def quantize(self, latents: Tensor, images: int) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        steps = torch.round(latents / self.spacing.detach())
+        points = steps * self.spacing
         losses = {
-            "codebook_loss": F.mse_loss(points, v.detach()),
-            "commitment_loss": 0.25 * F.mse_loss(points.detach(), v),
+            "codebook_loss": F.mse_loss(points, latents.detach()),
+            "commitment_loss": 0.25 * F.mse_loss(points.detach(), latents),
             "size_loss": -self.spacing.abs().sum(),
         }
-        z = (v + (points - v).detach()).permute(0, 3, 1, 2).contiguous()
-        return Quantized(z, steps.to(torch.int32).view_as(v), losses)
+        return latents + (points - latents).detach(), steps.to(torch.int32), losses
 
 
 class TextbookAdaptive(Textbook):
@@ -96,14 +91,14 @@ class TextbookAdaptive(Textbook):
     def __init__(self, dim: int, capacity: int, sizes: list[int]) -> None:
         super().__init__(dim, 1)
         self.books = nn.ModuleList(Textbook(capacity // size, size, averaged=True) for size in sizes)
-        self.enters = nn.ModuleList(nn.Conv2d(dim, capacity // size, 1) for size in sizes)
-        self.leaves = nn.ModuleList(nn.Conv2d(capacity // size, dim, 1) for size in sizes)
+        self.project_in = nn.ModuleList(nn.Conv2d(dim, capacity // size, 1) for size in sizes)
+        self.project_out = nn.ModuleList(nn.Conv2d(capacity // size, dim, 1) for size in sizes)
         self.scores = nn.Linear(dim, len(sizes))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
         weights = F.gumbel_softmax(self.scores(latents.mean((2, 3))), hard=True)
-        found = [book(enter(latents)) for book, enter in zip(self.books, self.enters, strict=True)]
-        outs = [leave(one.z) for leave, one in zip(self.leaves, found, strict=True)]
-        z = (torch.stack(outs, 1) * weights[:, :, None, None, None]).sum(1)
-        losses = torch.stack([one.losses["commitment_loss"] for one in found])
-        return Quantized(z, found[0].codes, {"commitment_loss": (weights.mean(0) * losses).sum()})
+        outputs = [book(project(latents)) for book, project in zip(self.books, self.project_in, strict=True)]
+        points = [project(output.z) for project, output in zip(self.project_out, outputs, strict=True)]
+        z = (torch.stack(points, 1) * weights[:, :, None, None, None]).sum(1)
+        losses = torch.stack([output.losses["commitment_loss"] for output in outputs])
+        return Quantized(z, outputs[0].codes, {"commitment_loss": (weights.mean(0) * losses).sum()})

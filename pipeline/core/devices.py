@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+
 import torch
 
 from pipeline.core.errors import UserError
@@ -23,6 +26,14 @@ def choose(wanted: str) -> torch.device:
     return chosen
 
 
+def set_up(device: torch.device, precision: str) -> None:
+    """How this process trains: at this precision, and on a CPU so that the same command gives the same numbers."""
+    set_precision(precision)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    # would write NaN into all memory before its use, to show what is read without being written: one pass more over all
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def set_precision(precision: str) -> None:
     """float32 means float32 on a GPU too, whose convolutions otherwise round to tf32."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -31,3 +42,11 @@ def set_precision(precision: str) -> None:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def peak_memory(device: torch.device) -> float:
+    """MB of 10⁶ bytes: the most that was allocated on the GPU, or that this process held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -51,8 +51,7 @@ def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], device: 
                 process.terminate()
     if failed and isinstance(failed[0], BrokenProcessPool):
         raise UserError(
-            f"one of {processes} processes was killed, perhaps for want of memory; run the same command again to go "
-            "on, with OMP_NUM_THREADS=1 for one seed at a time."
+            f"one of {processes} processes was killed, perhaps for want of memory; run the same command again to go on."
         )
     if failed:
         raise failed[0]  # type: ignore[misc]

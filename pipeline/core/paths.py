@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
+
+NAME = re.compile(r"[A-Za-z0-9_]+")
+"""Names of data sets, variants and sweeps, all of them: DVC puts them into paths and shell commands."""
+ROW = re.compile(rf"{NAME.pattern}-{NAME.pattern}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,30 @@ class Paths:
     def reports(self) -> Path:
         return self.root / "reports"
 
+    @property
+    def report(self) -> Path:
+        """The report as markdown."""
+        return self.reports / "report.md"
+
+    @property
+    def page(self) -> Path:
+        """The report as one HTML file."""
+        return self.reports / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.reports / "figures"
+
+    @property
+    def metrics(self) -> Path:
+        """Mean, deviation and number of seeds of every measure of every row."""
+        return self.reports / "metrics.json"
+
+    @property
+    def reference(self) -> Path:
+        """Reports that are kept in git."""
+        return self.reports / "reference"
+
     def history(self, row: str) -> Path:
         """A line per seed and epoch."""
         return self.reports / "history" / f"{row}.csv"
@@ -89,14 +118,16 @@ class Paths:
 SETTINGS = Paths().settings
 
 
-def read_settings(row: str) -> dict[str, Any]:
+def read_settings(row: str, paths: Paths = Paths()) -> dict[str, Any]:
     """The settings of a row as `plan` wrote them.
 
     Raises:
         UserError: there is no such row in the plan.
     """
-    path = Paths().row_settings(row)
-    if "-" not in row or not path.is_file():
+    if not ROW.fullmatch(row):
+        raise UserError(f"{row!r} names no row; write <dataset>-<variant>, each of letters, digits and _.")
+    path = paths.row_settings(row)
+    if not path.is_file():
         raise UserError(f"{path} is not there; name a row of the grid, as <dataset>-<variant>, after `dvc repro plan`.")
     settings: dict[str, Any] = files.read_yaml(path)
     return settings

@@ -14,10 +14,10 @@ import torch
 def environment(device: torch.device) -> dict[str, Any]:
     """Commit, whether the code had uncommitted changes, date, versions and hardware.
 
-    Changed parameters are no such change: each row keeps its settings, and the plan what differs from the commit.
+    Changed parameters do not count as changes of the code: each row keeps its settings.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml", ":(exclude,glob)**/dvc.lock")
+    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml")
     return {
         "commit": commit,
         "dirty": bool(changes) if commit else None,
@@ -43,9 +43,9 @@ def device_name(device: torch.device) -> str:
     return f"{platform.processor() or platform.machine()} CPU"
 
 
-def _git(*words: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -9,17 +9,12 @@ import pkgutil
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import create_model
 
 from pipeline.core.errors import UserError
+from pipeline.core.schema import Section
 
 Base = TypeVar("Base")
-
-
-class Section(BaseModel):
-    """A checked section of params.yaml: no unknown key, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def names(package: ModuleType) -> list[str]:

@@ -1,4 +1,4 @@
-"""Counting distinct codes in one pass: exactly, in bounded memory, and by estimate.
+"""Counting distinct codes in one pass, exactly and in bounded memory.
 
 A code is an index (N,) or a vector of integers (N, D). Vectors are reduced to 128-bit fingerprints on their device;
 see `Fingerprint` for how seldom two of them share one. LL-VQ-VAE calls the count of a dense lattice infeasible
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int64, UInt8, UInt64
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 INDEX_LIMIT = 2**22  # indices below it are counted in a plain array
@@ -233,80 +234,59 @@ class _Files:
         return [np.memmap(path, RECORD, "r") for path in self._paths if path.exists()]
 
 
-class HyperLogLog:
-    """An estimate of the number of distinct codes in 2^precision bytes, whatever their number.
-
-    Flajolet, Fusy, Gandouet, Meunier 2007, "HyperLogLog"; the estimator is the improved one of Ertl 2017,
-    https://arxiv.org/abs/1702.01284, algorithm 6, which needs no corrections for small or large counts.
+class Codes:
+    """The codes of one or several splits: how often each occurs, and what values the components of vectors take.
 
     Args:
-        precision: p; there are 2^p registers, and the standard error is 1.04/√(2^p). 12 to 18.
+        memory: bytes that counting may take; see `Counter`.
+        by_dimension: count the values of every component of vectors by themselves as well.
     """
 
-    def __init__(self, precision: int = 14) -> None:
-        if not 12 <= precision <= 18:
-            raise ValueError(f"precision is {precision}, but it must be from 12 to 18")
-        self.precision = precision
-        self.registers: UInt8[np.ndarray, " m"] = np.zeros(2**precision, np.uint8)
-        self._fingerprint: Fingerprint | None = None
-
-    @property
-    def relative_error(self) -> float:
-        """The standard error as a share of the count."""
-        return 1.04 / math.sqrt(len(self.registers))
+    def __init__(self, memory: int, by_dimension: bool = False) -> None:
+        self.counter = Counter(memory=memory)
+        self.dimensions: list[Counter] = []
+        """A counter for each component of vectors, if asked for."""
+        self.seconds = 0.0
+        """What exact counting took."""
+        self._by_dimension = by_dimension
+        self._low: Tensor | None = None
+        self._high: Tensor | None = None
 
     def add(self, codes: Int[Tensor, "n ..."]) -> None:
-        """Take in a batch: (N,) or (N, D) integers, on any device."""
-        if len(codes) == 0:
+        """Count a batch: (N,) or (N, D) integers, on any device."""
+        if codes.is_cuda:
+            torch.cuda.synchronize(codes.device)  # what made the codes is not counting
+        start = time.perf_counter()
+        self.counter.add(codes)  # waits for the device
+        self.seconds += time.perf_counter() - start
+        if codes.ndim == 1:
             return
-        codes = codes.view(len(codes), -1)
-        if self._fingerprint is None:
-            self._fingerprint = Fingerprint(codes.shape[1])
-        mixed = _mix(self._fingerprint(codes).cpu().numpy().view(np.uint64))
-        rest = np.uint64(64 - self.precision)
-        register = (mixed >> rest).astype(np.int64)
-        below = mixed & np.uint64((1 << int(rest)) - 1)  # fewer than 53 bits: exact as a float64
-        rank = int(rest) + 1 - np.frexp(below.astype(np.float64))[1]
-        np.maximum.at(self.registers, register, rank.astype(np.uint8))
+        if self._by_dimension:
+            self.dimensions = self.dimensions or [Counter() for _ in range(codes.shape[1])]
+            for counter, values in zip(self.dimensions, codes.unbind(1), strict=True):
+                counter.add(values)
+        low, high = codes.amin(0), codes.amax(0)
+        self._low = low if self._low is None else torch.minimum(self._low, low)
+        self._high = high if self._high is None else torch.maximum(self._high, high)
 
-    def estimate(self) -> float:
-        """About how many distinct codes there were."""
-        size, ranks = len(self.registers), 64 - self.precision
-        histogram = np.bincount(self.registers, minlength=ranks + 2).astype(float)
-        z = size * _tau(1 - histogram[ranks + 1] / size)
-        for rank in range(ranks, 0, -1):
-            z = (z + histogram[rank]) / 2
-        z += size * _sigma(histogram[0] / size)
-        return size * size / (2 * math.log(2) * z) if z else math.inf
+    @property
+    def distinct(self) -> int:
+        """How many distinct codes there were."""
+        start = time.perf_counter()
+        distinct = self.counter.distinct  # sorts what has not been sorted yet
+        self.seconds += time.perf_counter() - start
+        return distinct
 
+    @property
+    def active_dimensions(self) -> int | None:
+        """Components of vectors that take more than one value; None for indices."""
+        if self._low is None or self._high is None:
+            return None
+        return int((self._low != self._high).sum())
 
-def _mix(fingerprints: UInt64[np.ndarray, "n 2"]) -> UInt64[np.ndarray, " n"]:
-    """64 bits that each depend on all of the fingerprint (the finalizer of splitmix64, Steele, Lea, Flood 2014)."""
-    z = fingerprints[:, 0] ^ (fingerprints[:, 1] * np.uint64(0x9E3779B97F4A7C15))
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def _sigma(x: float) -> float:
-    """x + Σ_{k≥1} x^(2^k)·2^(k-1); Ertl 2017, equation 13."""
-    if x == 1:
-        return math.inf
-    total, weight = x, 0.5
-    while True:
-        x, weight, before = x * x, weight * 2, total
-        total += x * weight
-        if total == before:
-            return total
-
-
-def _tau(x: float) -> float:
-    """(1 - x - Σ_{k≥1} (1 - x^(2^-k))²·2^-k)/3; Ertl 2017, equation 21."""
-    if x in (0, 1):
-        return 0.0
-    total, weight = 1 - x, 1.0
-    while True:
-        x, weight, before = math.sqrt(x), weight / 2, total
-        total -= (1 - x) ** 2 * weight
-        if total == before:
-            return total / 3
+    @property
+    def largest(self) -> int | None:
+        """The largest absolute component of vectors; None for indices."""
+        if self._low is None or self._high is None:
+            return None
+        return int(torch.maximum(self._high.abs(), self._low.abs()).max())

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.autoencoder import Autoencoder
+from pipeline.metrics import Measure
+from pipeline.quantizers import Quantizer
 
 
-def gap(model: Autoencoder, images: Float[Tensor, "b c h w"]) -> dict[str, float]:
-    """What quantization costs on these images, with the model frozen and in evaluation mode.
-
-    Returns:
-        `quantization_loss` and `gradient_gap`; see below.
-    """
-    model.eval()
+def quantization_costs(
+    encoder: Callable[[Tensor], Tensor],
+    quantizer: Quantizer,
+    decoder: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "b c h w"],
+) -> tuple[float, float]:
+    """`quantization_loss` and `gradient_gap` on these images, for a model in evaluation mode, which stays as it is."""
     with torch.no_grad():
-        latents = model.encoder(images)
-        quantized = model.quantizer(latents)
-        unquantized = model.quantizer.unquantized(latents, quantized.codes)
-    ends = [end.detach().requires_grad_() for end in (quantized.z, unquantized)]
-    with torch.enable_grad():  # also where the caller measures without gradients
-        at = [torch.autograd.grad(F.mse_loss(model.decoder(end), images), end)[0] for end in ends]
-    return {
-        "quantization_loss": quantization_loss(unquantized, quantized.z),
-        "gradient_gap": gradient_gap(at[0], at[1]),
-    }
+        latents = encoder(images)
+        quantized = quantizer(latents)
+        unquantized = quantizer.unquantized(latents, quantized.codes)
+    gap = gradient_gap(gradient_at(quantized.z, decoder, images), gradient_at(unquantized, decoder, images))
+    return quantization_loss(unquantized, quantized.z), gap
 
 
 def quantization_loss(unquantized: Float[Tensor, "b c h w"], quantized: Float[Tensor, "b c h w"]) -> float:
@@ -47,3 +44,18 @@ def gradient_gap(at_quantized: Float[Tensor, "b c h w"], at_unquantized: Float[T
     gap = (at_quantized.double() - at_unquantized.double()).norm().item()
     true = at_unquantized.double().norm().item()
     return gap / true if true else math.inf if gap else 0.0
+
+
+@torch.enable_grad()
+def gradient_at(
+    latents: Float[Tensor, "b d h w"], decoder: Callable[[Tensor], Tensor], images: Float[Tensor, "b c height width"]
+) -> Float[Tensor, "b d h w"]:
+    """The gradient of the reconstruction loss with respect to the decoder's input, also where the caller has none."""
+    latents = latents.detach().requires_grad_()
+    return torch.autograd.grad(F.mse_loss(decoder(latents), images), latents)[0]
+
+
+MEASURES = [
+    Measure("quantization_loss", "quantization loss", lambda m: m.quantization_loss, better="lower", split="test"),
+    Measure("gradient_gap", "gradient gap", lambda m: m.gradient_gap, decimals=3, better="lower", split="test"),
+]

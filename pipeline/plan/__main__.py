@@ -1,95 +1,143 @@
 """Write down what exactly each row and each data set is, and check all of params.yaml before anything is spent.
 
-    params.yaml → reports/settings/<row>.yaml          what the row's training depends on
-                  reports/settings/data/<dataset>.yaml what the data set's download and preparation depend on
-                  reports/settings/evaluate.yaml       what measuring depends on
-                  reports/settings/sweeps/<dataset>-<sweep>/<row>.yaml   the same for the rows of a sweep
-                  reports/settings/plan.yaml           rows in their order, and which parameters were changed
+    params.yaml → reports/settings/<row>.yaml               what the row's training depends on
+                  reports/settings/evaluate.yaml            what measuring depends on
+                  reports/settings/download/<dataset>.yaml  what downloading a data set depends on
+                  reports/settings/data/<dataset>.yaml      what preparing it depends on
+                  reports/settings/benchmark/<part>.yaml    what a part of the benchmark depends on
+                  reports/settings/plan.yaml                what the report shows, in its order
 
-Each file also holds digests of the source files that its stage uses: a stage runs again when its settings or its code
-changed, and never because of another row's. `python -m pipeline.plan --check` checks and writes nothing.
+A stage runs again when its settings file changes. The file holds the settings that the stage uses and digests of the
+source files that its numbers rest on, and nothing of other rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
-import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline import datasets
-from pipeline.core import cli, code_digests, files
-from pipeline.plan import config
-
-SETTINGS = Path("reports/settings")
+from pipeline import metrics, quantizers
+from pipeline.core import cli, files, registry
+from pipeline.core.code_digests import digests
+from pipeline.core.paths import Paths
+from pipeline.plan import check, config, edit
+from pipeline.plan.check import Plan
+from pipeline.plan.config import Params, Sweep, Variant
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m pipeline.plan", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="check params.yaml and write nothing")
-    only_check = parser.parse_args().check
-    params = config.read_params()
-    rows = config.rows(params)
-    if only_check:
-        return
-    with files.replacing(SETTINGS) as folder:
-        folder.mkdir()
-        _write(folder, params, rows)
-    cli.log.info("planned %d rows in %s", len(rows), SETTINGS)
-
-
-def _write(folder: Path, params: dict[str, Any], rows: list[config.Row]) -> None:
-    grid = config.grid(params)
-    for row in rows:
-        _write_row(folder, row)
-    sweeps: dict[str, Any] = {name: {**config.sweep(params, name).model_dump(), "rows": []} for name in grid.sweeps}
-    for dataset, name in itertools.product(grid.datasets, grid.sweeps):
-        for one in config.swept(params, dataset, name, grid.seeds):
-            _write_row(folder / "sweeps" / f"{dataset}-{name}", one)
-            sweeps[name]["rows"].append(one.name)
-    for name in grid.datasets:
-        code = code_digests.digests("pipeline.preprocess", f"pipeline.datasets.{name}")
-        content = {"dataset": name, "settings": config.data(params, name), "code": code}
-        files.write_yaml(folder / "data" / f"{name}.yaml", content)
-        wanted = datasets.find(name)(**config.data(params, name)).identity()
-        files.write_yaml(folder / "download" / f"{name}.yaml", wanted, f"What the download of {name} depends on.")
-    measuring = {**config.evaluate(params), "code": code_digests.digests("pipeline.evaluate")}
-    files.write_yaml(folder / "evaluate.yaml", measuring)
-    plan = {"rows": [row.name for row in rows], **grid.model_dump(), "sweeps": sweeps, "changed": changed(params)}
-    files.write_yaml(folder / "plan.yaml", plan)
-
-
-def _write_row(folder: Path, row: config.Row) -> None:
-    files.write_yaml(
-        folder / f"{row.name}.yaml",
-        {**asdict(row), "code": _code(row.quantizer["name"])},
-        f"What the training of {row.name} depends on. Written by `python -m pipeline.plan` from params.yaml.",
+    parser.add_argument(
+        "--sweeps", nargs="*", metavar="SWEEP", help="list all rows of these sweeps, or of all sweeps, in grid.sweeps"
     )
+    parser.add_argument(
+        "--benchmark", nargs="*", metavar="PART", help="list these parts, or all parts, in grid.benchmark"
+    )
+    arguments, paths = parser.parse_args(), Paths()
+    params = config.read_params(paths.params)
+    if arguments.sweeps is not None:
+        list_in_grid(params, "sweeps", arguments.sweeps, paths.params)
+    elif arguments.benchmark is not None:
+        list_in_grid(params, "benchmark", arguments.benchmark, paths.params)
+    else:
+        plan = check.plan(params, paths.params)
+        if plan.unused:
+            cli.log.info("%s: %s.", paths.params, plan.unused)
+        if not arguments.check:
+            write(plan, paths)
+            cli.log.info("planned %d rows in %s", len(plan.rows) + len(plan.sweep_rows), paths.settings)
 
 
-@functools.cache  # many rows have one quantizer
-def _code(quantizer: str) -> dict[str, str]:
-    return code_digests.digests("pipeline.train", f"pipeline.quantizers.{quantizer}")
+def list_in_grid(params: Params, key: str, chosen: Sequence[str], path: Path) -> None:
+    """Write params.yaml with the rows of sweeps, or parts of the benchmark, at grid.`key`, if all of it is right.
+
+    Args:
+        chosen: sweeps or parts; all where none is named.
+
+    Raises:
+        UserError: it is not right; the file stays as it is.
+    """
+    grid = params.get("grid")
+    others = {**params, "grid": {**grid, key: []}} if isinstance(grid, dict) else params
+    check.plan(others, path)  # before anything is looked up in it
+    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or check.BENCHMARK
+    check.plan({**others, "grid": {**others["grid"], key: names}}, path)
+    text = edit.replace_list(path.read_bytes().decode(), "grid", key, names)
+    with files.replacing(path) as beside:
+        beside.write_bytes(text.encode())
+    cli.log.info("%s: grid.%s names %d", path, key, len(names))
 
 
-def changed(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters whose values differ from those of params.yaml as committed, as dotted key → value."""
-    show = subprocess.run(["git", "show", f"HEAD:./{config.PARAMS}"], capture_output=True, text=True, check=False)
-    if show.returncode:
-        return {}
-    from ruamel.yaml import YAML
+def write(plan: Plan, paths: Paths) -> None:
+    """Write all settings files; those of rows that are no longer planned go."""
+    rows = [*plan.rows, *plan.sweep_rows]
+    names = dict.fromkeys(row.quantizer["name"] for row in rows)
+    code = {
+        name: digests("pipeline.train.loop", f"pipeline.quantizers.{name}", without=["pipeline.datasets"])
+        for name in names
+    }
+    measuring = digests(
+        "pipeline.evaluate",
+        *(f"pipeline.metrics.{name}" for name in registry.names(metrics)),
+        without=["pipeline.datasets"],
+    )
+    with files.replacing(paths.settings) as folder:
+        folder.mkdir()
+        for row in rows:
+            stated = {key: value for key, value in asdict(row).items() if value is not None}
+            comment = f"What the training of {row.name} depends on, written by `python -m pipeline.plan`."
+            files.write_yaml(folder / f"{row.name}.yaml", {**stated, "code": code[row.quantizer["name"]]}, comment)
+        files.write_yaml(folder / "evaluate.yaml", {**plan.file.evaluate.model_dump(), "code": measuring})
+        for name, dataset in plan.datasets.items():
+            preparing = digests("pipeline.preprocess", f"pipeline.datasets.{name}")
+            content = {"dataset": name, "settings": plan.data[name], "code": preparing}
+            files.write_yaml(folder / "data" / f"{name}.yaml", content)
+            files.write_yaml(folder / "download" / f"{name}.yaml", dataset.identity())
+        for part in plan.file.grid.benchmark:
+            timing = {"code": digests(f"pipeline.benchmark.parts.{part}")}
+            files.write_yaml(folder / "benchmark" / f"{part}.yaml", timing)
+        files.write_yaml(folder / "plan.yaml", for_report(plan))
 
-    before, now = _flat(YAML(typ="safe").load(show.stdout)), _flat(params)
-    return {key: now.get(key) for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)}
+
+def for_report(plan: Plan) -> dict[str, Any]:
+    """What the report shows, and what it calls it."""
+    grid = plan.file.grid
+    quantizer_of = {row.variant: row.quantizer["name"] for row in plan.rows}
+    quantizer_of |= {row.sweep["variant"]: row.quantizer["name"] for row in plan.sweep_rows if row.sweep}
+    sweeps: dict[str, Any] = {}
+    for row in plan.sweep_rows:
+        if row.sweep:
+            name = row.sweep["name"]
+            sweeps.setdefault(name, {**describe_sweep(plan.file.sweeps[name]), "rows": []})["rows"].append(row.name)
+    return {
+        "rows": [row.name for row in plan.rows],
+        "datasets": grid.datasets,
+        "variants": grid.variants,
+        "seeds": grid.seeds,
+        "sweeps": sweeps,
+        "benchmark": grid.benchmark,
+        "labels": {variant: label(plan.file.variants[variant], name) for variant, name in quantizer_of.items()},
+        "measures": [
+            {key: value for key, value in vars(measure).items() if key != "compute"} for measure in metrics.MEASURES
+        ],
+    }
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    return {k: v for name, part in value.items() for k, v in _flat(part, f"{key}.{name}" if key else str(name)).items()}
+def describe_sweep(sweep: Sweep) -> dict[str, Any]:
+    """A sweep as params.yaml states it; without a title and symbol it is called as its setting."""
+    called = {"title": sweep.title or sweep.setting, "symbol": sweep.symbol or sweep.setting.split(".")[1]}
+    changes: dict[str, Any] = {section: {} for section in config.CHANGED}
+    return {"measures": sweep.measures, **changes, **sweep.model_dump(exclude_unset=True), **called}
+
+
+def label(variant: Variant, quantizer: str) -> dict[str, str]:
+    """Title, meaning and colour of a variant: its own, or else its quantizer's."""
+    cls = quantizers.find(quantizer)
+    return {key: getattr(variant, key) or getattr(cls, key) for key in ("title", "meaning", "colour")}
 
 
 if __name__ == "__main__":

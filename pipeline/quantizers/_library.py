@@ -15,22 +15,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Losses, Quantizer
 
 
 class Library(Quantizer):
-    """A quantizer whose work a module of the library does.
-
-    Args:
-        dim: D, the components of a latent vector.
-        num_codes: K.
-    """
+    """A quantizer whose work a module of the library does, `inner`."""
 
     inner: Any
-
-    def __init__(self, dim: int, num_codes: int) -> None:
-        super().__init__(dim)
-        self.num_codes = num_codes
 
     @abc.abstractmethod
     def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -38,28 +29,16 @@ class Library(Quantizer):
 
     def quantize(
         self, latents: Float[Tensor, "n c"], images: int
-    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         z, codes, losses = self.call(latents[None])
         codes = codes[0].long()
         if not self.training:
             return self.decode(codes), codes, {}
         return z[0], codes, {name: loss.reshape(()) for name, loss in losses.items()}
 
-    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
-        codes = self.call(v[None])[1][0].long()
-        return self.decode(codes), codes
-
-    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
-        return {}
-
-    @property
-    def frozen(self) -> bool:
-        """Nothing may move: in evaluation, and where gradients are off."""
-        return not (self.training and torch.is_grad_enabled())
-
 
 class LibraryEMA(Library):
-    """A moving-average codebook (K, D), the library's `VectorQuantize`; `inner` is one."""
+    """A moving-average codebook (K, D); `inner` is the library's `VectorQuantize`."""
 
     @property
     def parameter_count(self) -> int:
@@ -67,7 +46,8 @@ class LibraryEMA(Library):
         return 2 * self.inner.codebook.numel()
 
     def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes, loss = self.inner(latents, freeze_codebook=self.frozen)
+        frozen = not (self.training and torch.is_grad_enabled())
+        z, codes, loss = self.inner(latents, freeze_codebook=frozen)
         return z, codes, {"commitment_loss": loss}
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.errors import UserError
-from pipeline.quantizers import Quantizer, StraightThrough
+from pipeline.quantizers import Decay, Losses, Quantizer, straight_through, to_latents, to_vectors
 from pipeline.quantizers.kd import KD
 
 SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
@@ -45,7 +45,12 @@ class Adaptive(Quantizer):
         UserError: a size does not divide the capacity.
     """
 
-    straight = False
+    title = "adaptive"
+    meaning = "several codebooks of one capacity; attention picks one for each image"
+    colour = "#CC79A7"
+
+    offsets: Tensor
+    chosen: Tensor
 
     def __init__(
         self,
@@ -60,47 +65,53 @@ class Adaptive(Quantizer):
         temperature_start: PositiveFloat = 1.0,
         temperature_end: PositiveFloat = 0.1,
         beta: NonNegativeFloat = 0.25,
-        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
         first_count: NonNegativeFloat = 0.0,
         store_smoothed: bool = True,
         start: Literal["normal", "latents"] = "normal",
     ) -> None:
-        super().__init__(dim)
         for size in sizes:
             if capacity % size:
-                raise UserError(f"quantizer.sizes holds {size}, which does not divide quantizer.capacity {capacity}.")
-        self.num_codes = sum(sizes)
+                raise UserError(f"sizes holds {size}, which does not divide the capacity {capacity}.")
+        super().__init__(dim, num_codes=sum(sizes))
         self.choice_per, self.sampling, self.beta = choice_per, sampling, beta
         self.temperatures = (temperature_start, temperature_end)
-        options: dict[str, Any] = {"beta": beta, "decay": decay, "epsilon": epsilon, "projection": "linear"}
-        options |= {"first_count": first_count, "store_smoothed": store_smoothed, "start": start}
-        self.codebooks = nn.ModuleList(KD(dim, num_codes=size, code_dim=capacity // size, **options) for size in sizes)
+        self.temperature = temperature_start
+        self.codebooks = nn.ModuleList(
+            KD(
+                dim,
+                num_codes=size,
+                code_dim=capacity // size,
+                start=start,
+                beta=beta,
+                decay=decay,
+                epsilon=epsilon,
+                first_count=first_count,
+                store_smoothed=store_smoothed,
+            )
+            for size in sizes
+        )
         self.scores = _SCORES[scores](dim, len(sizes), heads)
         self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0), persistent=False)
         self.register_buffer("chosen", torch.zeros(len(sizes), dtype=torch.int64), persistent=False)
-
-    offsets: Tensor
-    chosen: Tensor
 
     @property
     def parameter_count(self) -> int:
         """All codebooks, sums and projections, and what scores them."""
         scoring = sum(parameter.numel() for parameter in self.scores.parameters())
-        return sum(codebook.parameter_count for codebook in self._each()) + scoring
+        return sum(book.parameter_count for book in self._each()) + scoring
 
     def _each(self) -> list[KD]:
         return list(self.codebooks)  # type: ignore[arg-type]
 
-    @property
-    def temperature(self) -> float:
-        """start·(end/start)^progress."""
+    def anneal(self, progress: float) -> None:
         start, end = self.temperatures
-        return start * (end / start) ** self.progress
+        self.temperature = start * (end / start) ** progress
 
     def quantize(
         self, latents: Float[Tensor, "n c"], images: int
-    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         weights, choice = self.choose(latents, images)
         if self.training:
             self.chosen.index_add_(0, choice, torch.ones_like(choice))
@@ -122,72 +133,66 @@ class Adaptive(Quantizer):
 
     def _train(
         self, latents: Float[Tensor, "n c"], weights: Float[Tensor, "n m"], choice: Int[Tensor, " n"]
-    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         """All codebooks quantize everything, since the gradient of a choice is what the others would have given.
 
         Σₘ wₘ(Wₘpₘ + bₘ) is one product of all codebooks' points end to end, each times its weight, with all Wₘ.
         """
         books = self._each()
-        each_width = [book.code_dim for book in books]
-        widths, total = torch.tensor(each_width, device=latents.device), sum(each_width)
+        dims = [book.code_dim for book in books]
+        widths, total = torch.tensor(dims, device=latents.device), sum(dims)
         before, after = [book.before for book in books], [book.after for book in books]
         v = F.linear(latents, _joined(before, "weight", 0), _joined(before, "bias", 0))
-        points, found = zip(*map(KD.nearest, books, v.detach().split(each_width, 1)), strict=True)
-        each = StraightThrough.apply(v, torch.cat(points, 1))
-        spread = weights.repeat_interleave(widths, 1, output_size=total)
+        points, codes = zip(*map(KD.nearest, books, v.detach().split(dims, 1)), strict=True)
+        passed = straight_through(v, torch.cat(points, 1))
+        weight_of_each = weights.repeat_interleave(widths, 1, output_size=total)
         biases = torch.stack([layer.bias for layer in after])  # type: ignore[misc]
-        mixed = torch.addmm(weights @ biases, each * spread, _joined(after, "weight", 1).t())
-        mine = F.one_hot(choice, len(books)) if self.sampling == "gumbel" else weights.detach()
-        share = (mine / widths).repeat_interleave(widths, 1, output_size=total)
-        commitment = ((v - each.detach()).square() * share).sum() / len(v)
-        self._follow(v.detach(), found, choice)
-        codes = (torch.stack(found, 1) + self.offsets[:-1]).gather(1, choice[:, None]).squeeze(1)
-        return mixed, codes, {"commitment_loss": self.beta * commitment}
-
-    def _follow(self, v: Float[Tensor, "n d"], found: tuple[Tensor, ...], choice: Int[Tensor, " n"]) -> None:
-        """Let the codebooks that were chosen follow the latents for which they were."""
-        books = self._each()
-        for number, (book, inside) in enumerate(zip(books, v.split([book.code_dim for book in books], 1), strict=True)):
+        mixed = torch.addmm(weights @ biases, passed * weight_of_each, _joined(after, "weight", 1).t())
+        share = F.one_hot(choice, len(books)) if self.sampling == "gumbel" else weights.detach()
+        share_of_each = (share / widths).repeat_interleave(widths, 1, output_size=total)
+        commitment = ((v - passed.detach()).square() * share_of_each).sum() / len(v)
+        for number, (book, vectors) in enumerate(zip(books, v.detach().split(dims, 1), strict=True)):
             rows = (choice == number).nonzero().squeeze(1)
             if len(rows):
-                book.update(inside[rows], found[number][rows])
+                book.update(vectors[rows], codes[number][rows])
+        chosen = (torch.stack(codes, 1) + self.offsets[:-1]).gather(1, choice[:, None]).squeeze(1)
+        return mixed, chosen, {"commitment_loss": self.beta * commitment}
 
     def _evaluate(
         self, latents: Float[Tensor, "n c"], choice: Int[Tensor, " n"]
-    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         """Only the chosen codebook quantizes."""
         z, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
-        for number, codebook in enumerate(self._each()):
+        for number, book in enumerate(self._each()):
             rows = (choice == number).nonzero().squeeze(1)
             if len(rows) == 0:
                 continue
-            v = codebook.enter(latents[rows])
-            points, found = codebook.nearest(v)
-            z = z.index_copy(0, rows, codebook.leave(codebook.passing(v, points)))
-            codes = codes.index_copy(0, rows, self.offsets[number] + found)
+            v = book.project_in(latents[rows])
+            points, own_codes = book.nearest(v)
+            z = z.index_copy(0, rows, book.project_out(straight_through(v, points)))
+            codes = codes.index_copy(0, rows, self.offsets[number] + own_codes)
             commitment = commitment + (v - points.detach()).square().mean(1).sum() / len(latents)
         return z, codes, {"commitment_loss": self.beta * commitment}
 
     def codebook_of(self, codes: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """Which codebook each code belongs to."""
         return torch.bucketize(codes, self.offsets[1:], right=True)
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         flat = codes.reshape(-1)
-        owner = self.codebook_of(flat)
+        choice = self.codebook_of(flat)
         z = self._each()[0].codebook.new_zeros(len(flat), self.dim)
-        for number, codebook in enumerate(self._each()):
-            rows = (owner == number).nonzero().squeeze(1)
-            z = z.index_copy(0, rows, codebook.leave(F.embedding(flat[rows] - self.offsets[number], codebook.codebook)))
+        for number, book in enumerate(self._each()):
+            rows = (choice == number).nonzero().squeeze(1)
+            z = z.index_copy(0, rows, book.decode(flat[rows] - self.offsets[number]))
         return z.view(*codes.shape, self.dim)
 
     def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """Through the projections of the codebook that was chosen for each position."""
-        flat, owner = latents.permute(0, 2, 3, 1).reshape(-1, self.dim), self.codebook_of(codes).reshape(-1, 1)
-        z = sum(
-            (owner == number) * codebook.leave(codebook.enter(flat)) for number, codebook in enumerate(self._each())
-        )
-        return z.view(*codes.shape, self.dim).permute(0, 3, 1, 2)  # type: ignore[union-attr]
+        vectors, choice = to_vectors(latents), self.codebook_of(codes).reshape(-1, 1)
+        z = torch.zeros_like(vectors)
+        for number, book in enumerate(self._each()):
+            z = z + (choice == number) * book.project_out(book.project_in(vectors))
+        return to_latents(z, latents)
 
     @property
     def codebook_names(self) -> list[str]:
@@ -201,12 +206,6 @@ class Adaptive(Quantizer):
         self.chosen.zero_()
         named = {f"chosen_{name}": share for name, share in zip(self.codebook_names, shares.tolist(), strict=True)}
         return {**named, "selected_log2_codes": size, "temperature": self.temperature}
-
-    def nearest(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError("which codebook is meant depends on the image; see quantize")
-
-    def losses(self, v: Tensor, points: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError("which codebook is meant depends on the image; see quantize")
 
 
 def _joined(layers: list[nn.Module], name: str, dim: int) -> Tensor:

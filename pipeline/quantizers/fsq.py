@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from pipeline.quantizers import to_latents, to_vectors
 from pipeline.quantizers._library import Library
 
 LEVELS = [8, 8, 8]
@@ -26,6 +27,10 @@ class FSQ(Library):
         levels: how many values each of the numbers takes; their product is K.
     """
 
+    title = "FSQ"
+    meaning = "a few numbers per latent, each rounded to one of a few levels"
+    colour = "#E69F00"
+
     def __init__(
         self, dim: int, *, levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)] = LEVELS
     ) -> None:
@@ -38,16 +43,13 @@ class FSQ(Library):
         z, codes = self.inner(latents)
         return z, codes, {}
 
-    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        """The bounded numbers before rounding, on the scale of the points (the paper's section 3.1)."""
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
+
+    def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The bounded numbers before rounding, on the scale of the points (the paper's section 3.1), projected back."""
         levels = self.inner._levels
         half = (levels - 1) * (1 + 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
-        bounded = torch.tanh(self.inner.project_in(v) + torch.atanh(offset / half)) * half - offset
-        return bounded / (levels // 2)
-
-    def leave(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        return self.inner.project_out(points)
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
+        bounded = torch.tanh(self.inner.project_in(to_vectors(latents)) + torch.atanh(offset / half)) * half - offset
+        return to_latents(self.inner.project_out(bounded / (levels // 2)), latents)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Losses, Quantizer
 
 
 class Gumbel(Quantizer):
@@ -28,7 +28,9 @@ class Gumbel(Quantizer):
         temperature_start, temperature_end: falls geometrically from the first to the last step of the training.
     """
 
-    straight = False
+    title = "Gumbel-Softmax VQ"
+    meaning = "a codebook from which codes are drawn by straight-through Gumbel-Softmax"
+    colour = "#000000"
 
     def __init__(
         self,
@@ -39,21 +41,20 @@ class Gumbel(Quantizer):
         temperature_start: PositiveFloat = 1.0,
         temperature_end: PositiveFloat = 0.1,
     ) -> None:
-        super().__init__(dim)
-        self.num_codes = num_codes
+        super().__init__(dim, num_codes)
         self.divergence = divergence
         self.temperatures = (temperature_start, temperature_end)
+        self.temperature = temperature_start
         self.to_logits = nn.Linear(dim, num_codes)
         self.codebook = nn.Parameter(torch.randn(num_codes, dim) / math.sqrt(dim))
 
-    @property
-    def temperature(self) -> float:
+    def anneal(self, progress: float) -> None:
         start, end = self.temperatures
-        return start * (end / start) ** self.progress
+        self.temperature = start * (end / start) ** progress
 
     def quantize(
         self, latents: Float[Tensor, "n c"], images: int
-    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], dict[str, Float[Tensor, ""]]]:
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         logits = self.to_logits(latents).float().clamp(-1e4, 1e4)  # beyond that a softmax is a maximum anyway
         if self.training:
             z, codes, kl = Draw.apply(logits, self.codebook, gumbel_noise(logits), self.temperature)
@@ -67,13 +68,6 @@ class Gumbel(Quantizer):
 
     def statistics(self) -> dict[str, float]:
         return {"temperature": self.temperature}
-
-    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
-        codes = self.to_logits(v).argmax(1)
-        return self.decode(codes), codes
-
-    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
-        return {}
 
 
 def gumbel_noise(like: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:

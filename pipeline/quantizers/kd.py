@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.errors import UserError
-from pipeline.quantizers import search
+from pipeline.quantizers import Decay
 from pipeline.quantizers.vq_ema import VQEMA
 
 
@@ -37,6 +36,12 @@ class KD(VQEMA):
         UserError: pieces of D do not make up C.
     """
 
+    title = "EMA [N, D]"
+    meaning = "a codebook of N vectors of D components, moving averages, behind a projection"
+    colour = "#009E73"
+
+    started: Tensor
+
     def __init__(
         self,
         dim: int,
@@ -46,11 +51,15 @@ class KD(VQEMA):
         projection: Literal["linear", "regroup"] = "linear",
         start: Literal["normal", "latents"] = "normal",
         beta: NonNegativeFloat = 0.25,
-        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
         first_count: NonNegativeFloat = 0.0,
         store_smoothed: bool = True,
     ) -> None:
+        if projection == "regroup" and dim % code_dim:
+            raise UserError(
+                f"code_dim is {code_dim}, but regroup cuts latent vectors of {dim} components into equal pieces."
+            )
         super().__init__(
             code_dim,
             num_codes=num_codes,
@@ -60,10 +69,6 @@ class KD(VQEMA):
             first_count=first_count,
             store_smoothed=store_smoothed,
         )
-        if projection == "regroup" and dim % code_dim:
-            raise UserError(
-                f"quantizer.code_dim is {code_dim}, but regrouping cuts latents of model.dim {dim} into equal pieces."
-            )
         self.dim = dim
         self.code_dim = code_dim
         self.register_buffer("started", torch.tensor(start == "normal"))
@@ -77,12 +82,10 @@ class KD(VQEMA):
         """Codebook and sums, 2·N·D, and the projection."""
         return super().parameter_count + sum(parameter.numel() for parameter in self.parameters())
 
-    started: Tensor
+    def project_in(self, latents: Float[Tensor, "n c"]) -> Float[Tensor, "m d"]:
+        return self.before(latents).reshape(-1, self.code_dim)
 
-    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "m d"]:
-        return self.before(v).reshape(-1, self.code_dim)
-
-    def leave(self, points: Float[Tensor, "m d"]) -> Float[Tensor, "n c"]:
+    def project_out(self, points: Float[Tensor, "m d"]) -> Float[Tensor, "n c"]:
         return self.after(points).reshape(-1, self.dim)
 
     def nearest(self, v: Float[Tensor, "m d"]) -> tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]:
@@ -90,8 +93,7 @@ class KD(VQEMA):
             self._looked = True  # looking at `started` again at every step would stall a GPU
             if not self.started:
                 self._start(v.detach())
-        codes = search.nearest(v.detach(), self.codebook)
-        return F.embedding(codes, self.codebook), codes
+        return super().nearest(v)
 
     @torch.no_grad()
     def _start(self, v: Float[Tensor, "m d"]) -> None:
@@ -104,7 +106,3 @@ class KD(VQEMA):
         self.codebook.copy_(torch.cat([own, between]))
         self.sums.copy_(self.codebook * self.counts[:, None])
         self.started.fill_(True)
-
-    def decode(self, codes: Int[Tensor, ...]) -> Float[Tensor, ...]:
-        points = self.after(F.embedding(codes, self.codebook))
-        return points.reshape(*codes.shape[:-1], -1, self.dim)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import FiniteFloat, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from pipeline.quantizers import Quantizer
+from pipeline.quantizers import Losses, Quantizer
 
 SIZE = 2**17  # numbers worked on at once on a CPU: 512 KiB
 
@@ -30,9 +30,9 @@ class Lattice(Quantizer):
             `frozen`: the spacing stays at its start. The last two are controls that the paper does not have.
     """
 
-    finite = False
-    losses_show = True
-    fuses = True
+    title = "LL-VQ-VAE"
+    meaning = "a lattice with one learned spacing per dimension; γ > 0 drives it sparse, γ < 0 dense"
+    colour = "#0072B2"
 
     def __init__(
         self,
@@ -44,35 +44,16 @@ class Lattice(Quantizer):
         init: Literal["spaced", "unit"] | PositiveFloat = "spaced",
         learning: Literal["learned", "ramp", "frozen"] = "learned",
     ) -> None:
-        super().__init__(dim)
-        self.num_codes = num_codes
+        super().__init__(dim, num_codes)
         self.beta = beta
         self.gamma = gamma
         self.learning = learning
         reach = initial_range(num_codes, dim) if init == "spaced" else 1.0 if init == "unit" else float(init)
         self.spacing = nn.Parameter(torch.empty(dim).uniform_(-reach, reach), requires_grad=learning != "frozen")
 
-    def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"]]:
-        steps = torch.round(v.detach() * (1 / self.spacing.detach()))
-        spacing = self.spacing.detach() if self.learning == "ramp" else self.spacing
-        return spacing * steps, steps.to(torch.int32)
-
-    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
-        return {
-            "codebook_loss": F.mse_loss(points, v.detach()),
-            "commitment_loss": self.beta * F.mse_loss(v, points.detach()),
-            "size_loss": -self.gamma * self.spacing.abs().sum(),
-        }
-
     def quantize(
         self, latents: Float[Tensor, "n d"], images: int
-    ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], dict[str, Float[Tensor, ""]]]:
-        """What `Quantizer.quantize` makes of `nearest` and `losses`, in fewer passes over memory.
-
-        A compiler gets the plain formulas, which it joins to fewer passes still.
-        """
-        if torch.compiler.is_compiling():
-            return super().quantize(latents, images)
+    ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], Losses]:
         learned = self.learning == "learned"
         points, codes, *losses = OnePass.apply(latents, self.spacing, learned, self.beta, self.gamma)
         return points, codes, dict(zip(("codebook_loss", "commitment_loss", "size_loss"), losses, strict=True))
@@ -80,15 +61,24 @@ class Lattice(Quantizer):
     def decode(self, codes: Int[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
         return self.spacing * codes
 
-    def statistics(self) -> dict[str, float]:
-        """Mean, smallest and largest absolute spacing."""
-        size = self.spacing.detach().abs()
-        return {"spacing_mean": size.mean().item(), "spacing_min": size.min().item(), "spacing_max": size.max().item()}
+    def codebook_size(self) -> None:
+        """A lattice has no end."""
 
     def trace(self) -> dict[str, Float[Tensor, ""]]:
         """Mean, smallest and largest absolute spacing."""
         size = self.spacing.detach().abs()
-        return {"spacing": size.mean(), "spacing_least": size.min(), "spacing_most": size.max()}
+        return {"spacing_mean": size.mean(), "spacing_min": size.min(), "spacing_max": size.max()}
+
+    def learned(self, start: Mapping[str, Tensor], ramp: float) -> dict[str, float]:
+        """Under γ > 0, the largest distance of a spacing from where the size loss alone would have taken it.
+
+        Adam moves a spacing by the learning rate per step, away from 0, where nothing but the size loss pulls.
+        """
+        if self.learning == "frozen" or self.gamma <= 0:
+            return {}
+        begun = start["spacing"].cpu()
+        expected = begun + begun.sign() * ramp
+        return {"spacing_off_ramp": float((self.spacing.detach().cpu() - expected).abs().max())}
 
 
 class OnePass(torch.autograd.Function):
@@ -108,47 +98,51 @@ class OnePass(torch.autograd.Function):
         ctx.set_materialize_grads(False)  # no zeros in memory for the codes, which have no gradient
         dtype = torch.promote_types(v.dtype, spacing.dtype)
         points, codes = v.new_empty(v.shape, dtype=dtype), v.new_empty(v.shape, dtype=torch.int32)
-        k, d = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
+        k_rows, d_rows = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
         inverse, learned = 1 / spacing, learned and ctx.needs_input_grad[1]
         errors, slope = [], torch.zeros_like(spacing) if learned else None
-        for part, point, code in zip(*(x.split(_rows(v)) for x in (v, points, codes)), strict=True):
-            steps, off = k[: len(part)], d[: len(part)]
-            code.copy_(torch.mul(part, inverse, out=steps).round_())
-            torch.sub(torch.mul(steps, spacing, out=point), part, out=off)
-            errors.append(torch.dot(off.view(-1), off.view(-1)))
+        for some_v, some_points, some_codes in zip(*(x.split(_rows(v)) for x in (v, points, codes)), strict=True):
+            k, d = k_rows[: len(some_v)], d_rows[: len(some_v)]
+            some_codes.copy_(torch.mul(some_v, inverse, out=k).round_())
+            torch.sub(torch.mul(k, spacing, out=some_points), some_v, out=d)
+            errors.append(torch.dot(d.view(-1), d.view(-1)))
             if slope is not None:
-                slope += steps.mul_(off).sum(0)
+                slope += k.mul_(d).sum(0)
         ctx.mark_non_differentiable(codes)
         ctx.constants = 2 / v.numel(), beta, gamma
-        ctx.save_for_backward(spacing, slope, *([v, points] if len(errors) > 1 else [d]))
+        ctx.save_for_backward(spacing, slope, *([v, points] if len(errors) > 1 else [d_rows]))
         mean = (torch.stack(errors).sum(dtype=torch.float64) / v.numel()).to(dtype)
         return points, codes, mean, beta * mean, -gamma * spacing.abs().sum()
 
     @staticmethod
-    def backward(ctx: Any, passed: Any, _: Any, codebook: Any, commitment: Any, size: Any) -> tuple[Any, ...]:
-        spacing, slope, *kept = ctx.saved_tensors
-        twice, beta, gamma = ctx.constants
-        moved, turned = None, []
+    def backward(
+        ctx: Any, to_points: Any, _: Any, to_codebook_loss: Any, to_commitment_loss: Any, to_size_loss: Any
+    ) -> tuple[Any, ...]:
+        spacing, slope, *saved = ctx.saved_tensors
+        two_over_n, beta, gamma = ctx.constants
+        to_v, to_spacing = None, []
         if ctx.needs_input_grad[0]:
-            passed = torch.zeros_like(kept[-1]) if passed is None else passed
-            moved = _descend(passed, kept, twice * (passed.new_zeros(()) if commitment is None else beta * commitment))
-        if slope is not None and codebook is not None:
-            turned.append(twice * codebook * slope)
-        if ctx.needs_input_grad[1] and size is not None:
-            turned.append(-gamma * size * spacing.sgn())
-        return moved, sum(turned) if turned else None, None, None, None
+            to_points = torch.zeros_like(saved[-1]) if to_points is None else to_points
+            weight = to_points.new_zeros(()) if to_commitment_loss is None else beta * to_commitment_loss
+            to_v = _gradient_to_v(to_points, saved, two_over_n * weight)
+        if slope is not None and to_codebook_loss is not None:
+            to_spacing.append(two_over_n * to_codebook_loss * slope)
+        if ctx.needs_input_grad[1] and to_size_loss is not None:
+            to_spacing.append(-gamma * to_size_loss * spacing.sgn())
+        return to_v, sum(to_spacing) if to_spacing else None, None, None, None
 
 
-def _descend(passed: Tensor, kept: list[Tensor], share: Tensor) -> Tensor:
-    """passed - share∘d, where kept is either d alone or v and the points, of which d is the difference."""
-    if len(kept) == 1:
-        return torch.addcmul(passed, kept[0], -share)
-    v, points = kept
-    moved = torch.empty_like(points)
-    d = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
-    for part, point, straight, out in zip(*(x.split(_rows(v)) for x in (v, points, passed, moved)), strict=True):
-        torch.addcmul(straight, torch.sub(part, point, out=d[: len(part)]), share, out=out)
-    return moved
+def _gradient_to_v(to_points: Tensor, saved: list[Tensor], weight: Tensor) -> Tensor:
+    """to_points - weight·d, where `saved` is either d alone or v and the points, of which d is the difference."""
+    if len(saved) == 1:
+        return torch.addcmul(to_points, saved[0], -weight)
+    v, points = saved
+    to_v = torch.empty_like(points)
+    d_rows = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
+    every = (v, points, to_points, to_v)
+    for some_v, some_points, passed, out in zip(*(x.split(_rows(v)) for x in every), strict=True):
+        torch.addcmul(passed, torch.sub(some_v, some_points, out=d_rows[: len(some_v)]), weight, out=out)
+    return to_v
 
 
 def _rows(v: Tensor) -> int:

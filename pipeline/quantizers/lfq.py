@@ -7,6 +7,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from pipeline.core.errors import UserError
+from pipeline.quantizers import to_latents, to_vectors
 from pipeline.quantizers._library import Library
 
 
@@ -36,6 +37,10 @@ class LFQ(Library):
         UserError: K is not a power of 2.
     """
 
+    title = "LFQ"
+    meaning = "a few numbers per latent, each reduced to its sign"
+    colour = "#56B4E9"
+
     def __init__(
         self,
         dim: int,
@@ -46,9 +51,9 @@ class LFQ(Library):
         inverse_temperature: PositiveFloat = 10.0,
         spherical: bool = True,
     ) -> None:
-        super().__init__(dim, num_codes)
         if num_codes < 2 or num_codes & (num_codes - 1):
-            raise UserError(f"quantizer.num_codes is {num_codes}, but lfq takes a power of 2 from 2 on.")
+            raise UserError(f"num_codes is {num_codes}, but should be a power of 2, from 2 on.")
+        super().__init__(dim, num_codes)
         import vector_quantize_pytorch  # seconds to import: not for a plan
 
         self.inverse_temperature = inverse_temperature
@@ -64,11 +69,10 @@ class LFQ(Library):
         z, codes, loss = self.inner(latents, inv_temperature=self.inverse_temperature)
         return z, codes, {"entropy_and_commitment_loss": loss}
 
-    def enter(self, v: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        return self.inner.maybe_l2norm(self.inner.project_in(v))
-
-    def leave(self, points: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        return self.inner.project_out(points)
-
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
+
+    def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
+        """The numbers before their signs are taken, projected back."""
+        numbers = self.inner.maybe_l2norm(self.inner.project_in(to_vectors(latents)))
+        return to_latents(self.inner.project_out(numbers), latents)

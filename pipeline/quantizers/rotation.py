@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-
+from pipeline.quantizers import Decay
 from pipeline.quantizers._library import LibraryEMA
 
 
@@ -23,7 +22,9 @@ class Rotation(LibraryEMA):
         epsilon: of the smoothing of the counts.
     """
 
-    straight = False
+    title = "VQ, rotation trick"
+    meaning = "the gradient is rotated from the code to the latent instead of copied"
+    colour = "#882255"
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class Rotation(LibraryEMA):
         *,
         num_codes: PositiveInt = 512,
         beta: NonNegativeFloat = 0.25,
-        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
     ) -> None:
         super().__init__(dim, num_codes)

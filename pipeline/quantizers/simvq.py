@@ -21,6 +21,10 @@ class SimVQ(Library):
         beta: weight of the commitment loss; the codes' own loss has weight 1.
     """
 
+    title = "SimVQ"
+    meaning = "a fixed random codebook seen through one learned linear layer"
+    colour = "#999933"
+
     def __init__(self, dim: int, *, num_codes: PositiveInt = 512, beta: NonNegativeFloat = 0.25) -> None:
         super().__init__(dim, num_codes)
         import vector_quantize_pytorch  # seconds to import: not for a plan

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from pipeline.quantizers import Quantizer, search
+from pipeline.quantizers import CodebookQuantizer, Decay, Losses, search
 
 
-class VQEMA(Quantizer):
+class VQEMA(CodebookQuantizer):
     """A codebook (K, D) that is the exponential moving average of the latents it quantizes.
 
     van den Oord et al. 2017, appendix A.1, https://arxiv.org/abs/1711.00937. As published with LL-VQ-VAE, counts start
@@ -30,7 +28,10 @@ class VQEMA(Quantizer):
         store_smoothed: keep the smoothed counts for the next step, as published.
     """
 
-    codebook: Tensor
+    title = "VQ-VAE (EMA)"
+    meaning = "a codebook of K vectors, each the moving average of the latents it stands for"
+    colour = "#009E73"
+
     counts: Tensor
     sums: Tensor
 
@@ -40,13 +41,12 @@ class VQEMA(Quantizer):
         *,
         num_codes: PositiveInt = 512,
         beta: NonNegativeFloat = 0.25,
-        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
         first_count: NonNegativeFloat = 0.0,
         store_smoothed: bool = True,
     ) -> None:
-        super().__init__(dim)
-        self.num_codes = num_codes
+        super().__init__(dim, num_codes)
         self.beta = beta
         self.decay = decay
         self.epsilon = epsilon
@@ -64,15 +64,11 @@ class VQEMA(Quantizer):
 
     def nearest(self, v: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
         codes = search.nearest(v.detach(), self.codebook)
-        return self.decode(codes), codes
+        return F.embedding(codes, self.codebook), codes
 
-    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, ""]]:
+    def losses(self, v: Float[Tensor, "n d"], points: Float[Tensor, "n d"]) -> Losses:
         return {"commitment_loss": self.beta * F.mse_loss(v, points.detach())}
 
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return F.embedding(codes, self.codebook)
-
-    @torch.no_grad()
     def update(self, v: Float[Tensor, "n d"], codes: Int[Tensor, " n"]) -> None:
         # unlike bincount it does not wait for a GPU, and is exact up to 2²⁴ of one code
         used = torch.zeros_like(self.counts).index_add_(0, codes, self.counts.new_ones(len(codes)))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-
+from pipeline.quantizers import Decay
 from pipeline.quantizers._library import LibraryEMA
 
 
@@ -24,13 +23,17 @@ class VQEMARevive(LibraryEMA):
         revive_below: a code is replaced when the moving average of its uses per step falls below this.
     """
 
+    title = "VQ-VAE (EMA), revived"
+    meaning = "moving averages; codes that are seldom used are replaced by latents of the batch"
+    colour = "#44AA99"
+
     def __init__(
         self,
         dim: int,
         *,
         num_codes: PositiveInt = 512,
         beta: NonNegativeFloat = 0.25,
-        decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
         revive_below: PositiveFloat = 1.0,
     ) -> None:

@@ -71,8 +71,8 @@ def find(finding: str | None, rows: Rows) -> str:
     """What a point's function found, or a dash."""
     if finding is None:
         return NONE
-    name, *words_ = finding.split()
-    return FINDINGS[name](rows, *words_) or NONE
+    name, *arguments = finding.split()
+    return FINDINGS[name](rows, *arguments) or NONE
 
 
 # findings
@@ -147,24 +147,18 @@ def switch(rows: Rows, key: str) -> str | None:
 
 
 def perplexity(rows: Rows) -> str | None:
-    told = [f"`{name}` {summary.write(summary.of(rows[name], 'perplexity'), 1)}" for name in PUBLISHED if name in rows]
+    told = [f"`{name}` {summary.number(rows[name], 'perplexity')}" for name in PUBLISHED if name in rows]
     return ", ".join(told) or None
 
 
 def rate(rows: Rows) -> str | None:
-    told = [
-        f"`{name}` {summary.write(summary.of(rows[name], 'bits_per_latent'), 2)}" for name in PUBLISHED if name in rows
-    ]
+    told = [f"`{name}` {summary.number(rows[name], 'bits_per_latent')}" for name in PUBLISHED if name in rows]
     return "bits per latent: " + ", ".join(told) if told else None
 
 
 def speed(rows: Rows) -> str | None:
     """Of the first epoch, in which every row trains by gradient; later ones may leave out what is discarded."""
-    told = [
-        f"`{name}` {summary.write(summary.of(rows[name], 'seconds_first_epoch'), 1)}"
-        for name in PUBLISHED
-        if name in rows
-    ]
+    told = [f"`{name}` {summary.number(rows[name], 'seconds_first_epoch')}" for name in PUBLISHED if name in rows]
     return "seconds of the first epoch: " + ", ".join(told) if told else None
 
 
@@ -268,7 +262,7 @@ def of_the_paper(rows: Rows) -> list[Row]:
 
 def steady_lattices(rows: Rows) -> list[Row]:
     """Lattices that learn at a constant learning rate and are driven apart (γ > 0), however long they train."""
-    found = [row for row in rows.values() if row.quantizer == "lattice" and not row.rate_decays]
+    found = [row for row in rows.values() if row.quantizer == "lattice" and not row.learning_rate_falls]
     settings = [row.settings["quantizer"] for row in found]
     return [
         row

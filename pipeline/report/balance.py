@@ -17,6 +17,8 @@ from pipeline.report.summary import NONE
 from pipeline.report.tables import link, run_command, table
 
 UNKNOWN = "not available"
+MEASURES = ("seconds_first_epoch", "peak_memory_mb", "quantizer_parameters", "bits_per_latent")
+"""What stands beside the errors of the adaptive quantizer and the best fixed codebook."""
 
 
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
@@ -64,18 +66,11 @@ def main_table(results: Results) -> str:
         cells = []
         for dataset in datasets:
             row = {row.variant: row for row in results.of(dataset)}.get(variant)
-            cell = number(row) if row else "not run"
+            cell = summary.number_of_seeds(row, "test_mse") if row else "not run"
             chosen = best[dataset]
             cells.append(f"**{cell}**" if row and chosen and chosen.name == row.name else cell)
         lines.append([name, UNKNOWN, *cells])
     return table(["[N, D]", "published", *map(results.title, datasets)], lines)
-
-
-def number(row: Row) -> str:
-    found = summary.of(row, "test_mse")
-    if found is None:
-        return NONE
-    return f"{summary.write(found, summary.decimals([found.mean]))} (n = {found.n})"
 
 
 def best_fixed(rows: list[Row]) -> Row | None:
@@ -97,20 +92,15 @@ def adaptive_table(results: Results) -> str:
                 [
                     results.title(dataset),
                     link(row),
-                    number(row),
+                    summary.number_of_seeds(row, "test_mse"),
                     answer(adaptive, best) if row is adaptive else NONE,
-                    cell(row, "seconds_first_epoch", 1),
-                    cell(row, "peak_memory_mb", 0),
-                    cell(row, "quantizer_parameters", 0),
-                    cell(row, "bits_per_latent", 2),
+                    *(summary.number(row, measure) for measure in MEASURES),
                 ]
             )
-    heads = ["data set", "model", "MSE on test", "difference", "first epoch, s", "memory, MB", "parameters"]
-    return table([*heads, "bits / latent"], lines, left=2) if lines else ""
-
-
-def cell(row: Row, measure: str, places: int) -> str:
-    return summary.write(summary.of(row, measure), places)
+    if not lines:
+        return ""
+    heads = ["data set", "model", "MSE on test", "difference"]
+    return table([*heads, *(row.measure(measure).head for measure in MEASURES)], lines, left=2)
 
 
 def answer(adaptive: Row, best: Row) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from pipeline.report import summary, words
+from pipeline.report import summary
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 
@@ -351,8 +351,8 @@ def need(row: Row, measure: str) -> list[float]:
     Raises:
         Unjudgeable: a seed has no such number, or its time leaves out work that the published procedure does.
     """
-    if measure in WHOLE_TIMES and row.rate_decays and not row.settings["train"].get("idle_gradients", True):
-        raise Unjudgeable(f"the time of `{row.variant}` leaves out idle epochs: `train.idle_gradients` is false")
+    if measure in WHOLE_TIMES and row.learning_rate_falls and not row.settings["train"]["backprop_at_zero_lr"]:
+        raise Unjudgeable(f"the time of `{row.variant}` leaves out idle epochs: `train.backprop_at_zero_lr` is false")
     values = row.values(measure)
     if len(values) < len(row.seeds):
         raise Unjudgeable(f"`{measure}` is not recorded for `{row.variant}`")
@@ -366,7 +366,7 @@ def pair(test: Mapping[str, Any], rows: Rows) -> tuple[Row, Row]:
         Unjudgeable: one was not run, or only one of them has a learning rate that falls.
     """
     one, other = get(test["variant"], rows), get(test["against"], rows)
-    if one.rate_decays != other.rate_decays:
+    if one.learning_rate_falls != other.learning_rate_falls:
         raise Unjudgeable("the two have different learning rates over the epochs")
     return one, other
 
@@ -424,13 +424,10 @@ def setting(row: Row, key: str) -> float:
 
 def tell(row: Row, measure: str) -> str:
     """A row's number in a sentence: mean ± standard deviation, with its unit and n."""
-    found = summary.of(row, measure)
-    kind = words.MEASURES[measure]
-    if found is None:
+    number, unit = summary.number(row, measure), row.measure(measure).unit
+    if number == NONE:
         return NONE
-    places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
-    number = summary.write(found, places, kind.scale)
-    return f"`{row.variant}` {number}{kind.unit} (n = {found.n})"
+    return f"`{row.variant}` {number}{f' {unit}' if unit else ''} (n = {len(row.values(measure))})"
 
 
 def brief(test: Mapping[str, Any], rows: Rows) -> str:
@@ -461,11 +458,21 @@ def bounds(found: Interval, sign: str = "") -> str:
     return f"{found.mean:{sign}.3g} [{found.low:{sign}.3g}, {found.high:{sign}.3g}]"
 
 
+PUBLISHED = {
+    "val_mse": "mse",
+    "test_mse": "mse",
+    "codes_in_use": "codes",
+    "quantizer_parameters": "parameters",
+    "seconds": "duration",
+}
+"""Measure → its key among the papers' published numbers."""
+
+
 def publish(paper: Mapping[str, Any], claim: Mapping[str, Any], dataset: str) -> str:
     """The published numbers that belong to a claim on a data set, or what the claim's own line says of another."""
     test = claim["test"]
     table = paper["results"].get(dataset, {"rows": {}, "duration_unit": ""})
-    key = words.MEASURES[test["measure"]].published
+    key = PUBLISHED.get(test["measure"])
     names = test.get("variants") or [test[name] for name in ("variant", "against") if name in test]
     numbers = [table["rows"].get(name, {}).get(key) for name in names]
     known = [number for number in numbers if number is not None]

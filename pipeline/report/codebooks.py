@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.report import summary, words
-from pipeline.report.drawing import COLOURS, MARKERS, WIDTH, Picture, by_epoch, looks, scale_errors, shade
+from pipeline.report import summary
+from pipeline.report.drawing import MARKERS, WIDTH, Picture, by_epoch, looks, scale_errors
 from pipeline.report.read import CHOSEN, Results, Row
 
 MEASURES = ("test_mse", "quantization_loss", "gradient_gap", "utilization")
@@ -52,7 +55,7 @@ def against(dataset: str, title: str, fixed: Sequence[Row], adaptive: Row | None
     for panel in list(axes.flat)[len(kept) :]:
         panel.axis("off")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    names = ", ".join(words.MEASURES[measure].name for measure in kept)
+    names = ", ".join(fixed[0].measure(measure).title for measure in kept)
     yield (
         figure,
         Picture(
@@ -60,7 +63,8 @@ def against(dataset: str, title: str, fixed: Sequence[Row], adaptive: Row | None
             f"{title}: number of codes against their dimension",
             f"{names} on {title} for {len(fixed)} codebooks, from many dimensions to many codes, and the adaptive one.",
             """Codebooks [N, D] of one capacity N·D, beside the adaptive quantizer (dashed, with a band). Mean and
-            standard deviation over the seeds. Utilization is the share of the N codes that occur; of the adaptive
+            standard deviation over the seeds. Error, quantization loss and gradient gap are those on test, the latter
+            two of its first batch. Utilization is the share of the N codes that occur; of the adaptive
             quantizer, of the codes of all its codebooks together.""",
         ),
     )
@@ -68,29 +72,29 @@ def against(dataset: str, title: str, fixed: Sequence[Row], adaptive: Row | None
 
 def panel_of(panel: Axes, fixed: Sequence[Row], adaptive: Row | None, measure: str) -> None:
     """One measure against the codebooks."""
-    kind = words.MEASURES[measure]
+    kind = fixed[0].measure(measure)
     found = [(place, summary.of(row, measure)) for place, row in enumerate(fixed)]
     known = [(place, one) for place, one in found if one]
     panel.errorbar(
         [place for place, _ in known],
         [kind.scale * one.mean for _, one in known],
         yerr=[kind.scale * (one.std or 0.0) for _, one in known],
-        color=COLOURS["vq_ema"],
+        color="black",
         marker="o",
         capsize=2,
         label="fixed codebook",
     )
     ours = summary.of(adaptive, measure) if adaptive else None
-    if ours:
+    if adaptive and ours:
         mean, std = kind.scale * ours.mean, kind.scale * (ours.std or 0.0)
-        panel.axhline(mean, color=COLOURS["adaptive"], linestyle="--", label="adaptive")
-        panel.axhspan(mean - std, mean + std, color=COLOURS["adaptive"], alpha=0.15, linewidth=0)
+        panel.axhline(mean, color=adaptive.colour, linestyle="--", label="adaptive")
+        panel.axhspan(mean - std, mean + std, color=adaptive.colour, alpha=0.15, linewidth=0)
     ticks(panel, [name_of(row) for row in fixed])
-    panel.set_title(kind.name + (f",{kind.unit}" if kind.unit else ""))
+    panel.set_title(kind.head)
     if measure != "utilization":
         scale_errors(panel)
     else:
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * panel.dataLim.y1)
 
 
 def ticks(panel: Axes, names: Sequence[str]) -> None:
@@ -107,33 +111,29 @@ def dimension(row: Row) -> int:
 
 
 def over_epochs(dataset: str, title: str, rows: Sequence[Row]) -> Iterator[tuple[Figure, Picture]]:
-    """Gradient gap and quantization loss after every epoch."""
-    shown = [row for row in rows if {"gradient_gap", "quantization_loss"} <= set(row.history)]
+    """Gradient gap and quantization loss after every epoch, on validation."""
+    shown = [row for row in rows if {"val_gradient_gap", "val_quantization_loss"} <= set(row.history)]
     if not shown or max(row.history["epoch"].max() for row in shown) < 2:
         return
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6), layout="constrained")
     look = looks(shown)
-    for panel, column in zip(axes, ("gradient_gap", "quantization_loss"), strict=True):
+    for panel, measure in zip(axes, ("gradient_gap", "quantization_loss"), strict=True):
         for row in shown:
-            by_epoch(panel, row, column, look[row.name], band=False)
-        panel.set(title=words.MEASURES[column].name, xlabel="epoch")
+            by_epoch(panel, row, f"val_{measure}", look[row.name], band=False)
+        panel.set(title=f"{shown[0].measure(measure).title}, validation", xlabel="epoch")
     scale_errors(axes[1])
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     yield (
         figure,
         Picture(
-            f"{dataset}-gaps",
+            f"{dataset}-gradient-gap",
             f"{title}: gradient gap and quantization loss over the epochs",
-            f"Gradient gap and quantization loss per epoch on {title} for {', '.join(map(label, shown))}.",
+            f"Gradient gap and quantization loss per epoch on {title} for {', '.join(row.title for row in shown)}.",
             """On the first validation batch after every epoch: how far the gradient that training follows, taken at the
             codes, is from that at the latents themselves, relative to the latter; and the mean squared distance
-            between the two. Mean of the seeds.""",
+            between the two. Mean of the seeds. The tables show both on test.""",
         ),
     )
-
-
-def label(row: Row) -> str:
-    return words.title(row.variant)
 
 
 # what the adaptive quantizer selects
@@ -196,6 +196,11 @@ def per_class(adaptive: Row, books: Sequence[str]) -> pd.DataFrame:
     return pd.concat([mean.loc[["all"]], rest])
 
 
+def shade(codes: int) -> str:
+    """The colour of a codebook among those of one capacity: from few codes (512, dark) to many (65,536, light)."""
+    return str(to_hex(colormaps["viridis"](min(max(math.log2(codes / 512) / 8, 0.0), 1.0))))
+
+
 def stack(panel: Axes, places: np.ndarray, shares: np.ndarray, books: Sequence[str]) -> None:
     """Bars that add up to 1, one colour per codebook."""
     below = np.zeros(len(shares))
@@ -223,7 +228,8 @@ def draw_across(results: Results) -> Iterator[tuple[Figure, Picture]]:
     for place, (dataset, (fixed, adaptive)) in enumerate(found.items()):
         look = {"color": colours[place % 10], "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
         for panel, measure in zip(axes, ("test_mse", "utilization"), strict=True):
-            kind = words.MEASURES[measure]
+            kind = fixed[0].measure(measure)
+            panel.set_title(kind.head)
             known = [(models.index(row.variant), summary.of(row, measure)) for row in fixed]
             points = [(at, kind.scale * one.mean) for at, one in known if one]
             panel.plot(*zip(*points, strict=True), label=results.title(dataset), **look)
@@ -231,20 +237,19 @@ def draw_across(results: Results) -> Iterator[tuple[Figure, Picture]]:
             if ours:
                 panel.plot(len(models), kind.scale * ours.mean, **look)
     names = [results.papers["balance"]["models"][name] for name in models]
-    for panel, title in zip(axes, ("MSE on test", "utilization, %"), strict=True):
-        panel.set_title(title)
+    for panel in axes:
         ticks(panel, [*names, "adaptive"])
         panel.axvline(len(models) - 0.5, color="#BBBBBB", linewidth=0.8)
     scale_errors(axes[0])
-    axes[1].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 1.1 * axes[1].dataLim.y1)
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    told = ", ".join(results.title(dataset) for dataset in found)
+    titles = ", ".join(results.title(dataset) for dataset in found)
     yield (
         figure,
         Picture(
             ACROSS,
             "Balance: error and utilization of the codebooks on every data set",
-            f"MSE on test and utilization against codebooks [N, D] and for the adaptive quantizer on {told}.",
+            f"MSE on test and utilization against codebooks [N, D] and for the adaptive quantizer on {titles}.",
             """Codebooks [N, D] of one capacity, and at the right the adaptive quantizer; a line per data set, mean over
             the seeds.""",
         ),

@@ -1,12 +1,10 @@
 """What all figures share: style, colours, axes, and files: PNG for the markdown, SVG beside it.
 
-A quantizer has one colour everywhere (told apart also by colour-blind readers, after Okabe and Ito 2008); variants of
-the same quantizer differ in line style and marker.
+A row has the colour of its variant everywhere; rows of the same quantizer differ in line style and marker.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,29 +17,16 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
-from pipeline.report import words
 from pipeline.report.read import Row
 
 mpl.use("Agg")
 
-COLOURS = {
-    "vq": "#D55E00",
-    "vq_ema": "#009E73",
-    "lattice": "#0072B2",
-    "kd": "#009E73",
-    "vq_ema_revive": "#44AA99",
-    "adaptive": "#CC79A7",
-    "fsq": "#E69F00",
-    "lfq": "#56B4E9",
-    "simvq": "#999933",
-    "rotation": "#882255",
-    "gumbel": "#000000",
-}
+OURS, OTHERS = "#0072B2", "#999999"
+"""Colours of figures that show no row: of this pipeline or its lattice, and of what stands beside it."""
 LINES = ["-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 WIDTH = 9.0  # inches; at 100 dots per inch the width of a page on GitHub
@@ -100,31 +85,16 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def colour(row: Row) -> str:
-    """The quantizer's colour; the codebooks [N, D] of one capacity shade from few codes (dark) to many (light)."""
-    if row.variant.startswith("kd_"):
-        return shade(row.settings["quantizer"]["num_codes"])
-    return COLOURS.get(row.quantizer, "#666666")
-
-
-def shade(codes: int) -> str:
-    """The colour of a codebook among those of one capacity, of 512 to 65,536 codes."""
-    return str(to_hex(mpl.colormaps["viridis"](min(max(math.log2(codes / 512) / 8, 0.0), 1.0))))
-
-
 def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Row name → colour of its quantizer, and a line style and marker of its own among rows of that quantizer."""
-    seen: dict[str, int] = {}
-    found: dict[str, dict[str, Any]] = {}
+    """Row name → colour of its variant, and a line style and marker of its own among rows of its quantizer."""
+    counts: dict[str, int] = {}
+    styles: dict[str, dict[str, Any]] = {}
     for row in rows:
-        place = seen.setdefault(row.quantizer, 0)
-        found[row.name] = {
-            "color": colour(row),
-            "linestyle": LINES[place % len(LINES)],
-            "marker": MARKERS[place % len(MARKERS)],
-        }
-        seen[row.quantizer] += 1
-    return found
+        place = counts.get(row.quantizer, 0)
+        counts[row.quantizer] = place + 1
+        line, marker = LINES[place % len(LINES)], MARKERS[place % len(MARKERS)]
+        styles[row.name] = {"color": row.colour, "linestyle": line, "marker": marker}
+    return styles
 
 
 def scale_errors(axes: Axes) -> None:
@@ -153,7 +123,7 @@ def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any], band: bool
     """A column of the history per epoch: the mean of the seeds, and a band from the smallest to the largest."""
     epochs = row.history.groupby("epoch")[column]
     mean = epochs.mean()
-    axes.plot(mean.index, mean, label=words.title(row.variant), markersize=4, **look)
+    axes.plot(mean.index, mean, label=row.title, markersize=4, **look)
     if band:
-        axes.fill_between(mean.index, epochs.min(), epochs.max(), color=colour(row), alpha=0.15, linewidth=0)
+        axes.fill_between(mean.index, epochs.min(), epochs.max(), color=row.colour, alpha=0.15, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

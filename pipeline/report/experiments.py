@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from pipeline.report import words
 from pipeline.report.audit import PUBLISHED, Rows, base_of, differences, of_the_paper, steady_lattices
-from pipeline.report.drawing import WIDTH, Picture, by_epoch, colour, looks, plain, scale_errors
+from pipeline.report.drawing import WIDTH, Picture, by_epoch, looks, plain, scale_errors
 from pipeline.report.read import Results, Row
 
 BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 9}
@@ -24,8 +23,7 @@ BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fon
 
 def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
     """The figures whose rows were run, in the order of the audit's points."""
-    images = int(results.about[dataset]["counts"]["train"])
-    rows = {row.variant: with_ramp(row, images) for row in results.of(dataset)}
+    rows = {row.variant: with_ramp(row) for row in results.of(dataset)}
     title = results.title(dataset)
     for name, (make, heading, alt, caption) in FIGURES.items():
         figure = make(rows)
@@ -40,11 +38,11 @@ def epochs(rows: Rows) -> Figure | None:
         return None
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained")
     for row in shown:
-        look = {"color": colour(row), "linestyle": "-" if row.rate_decays else "--", "marker": "o"}
+        look = {"color": row.colour, "linestyle": "-" if row.learning_rate_falls else "--", "marker": "o"}
         first = row.history[row.history["epoch"] == 1].set_index("seed")["val_mse"]
-        row.history["relative"] = row.history["val_mse"] / row.history["seed"].map(first)
-        by_epoch(axes[0], row, "lr", look)
-        by_epoch(axes[1], row, "relative", look)
+        relative = row.history["val_mse"] / row.history["seed"].map(first)
+        by_epoch(axes[0], row, "learning_rate", look)
+        by_epoch(axes[1], replace(row, history=row.history.assign(relative=relative)), "relative", look)
     axes[0].set(title="learning rate", xlabel="epoch")
     axes[1].set(title="validation MSE, relative to epoch 1", xlabel="epoch")
     axes[1].legend(**BESIDE)
@@ -66,9 +64,9 @@ def spacing(rows: Rows) -> Figure | None:
     for row in shown:
         if row.name in kept:
             frozen = row.settings["quantizer"].get("learning") == "frozen"
-            for panel, column in zip(axes, ("spacing",) if frozen else ("spacing", "off_ramp"), strict=False):
+            for panel, column in zip(axes, ("spacing_mean",) if frozen else ("spacing_mean", "off_ramp"), strict=False):
                 mean = kept[row.name].groupby("step")[column].mean()
-                panel.plot(mean.index, mean, label=words.title(row.variant), **{**look[row.name], "marker": ""})
+                panel.plot(mean.index, mean, label=row.title, **{**look[row.name], "marker": ""})
         elif not kept:
             by_epoch(axes[0], row, "spacing_mean", look[row.name], band=False)
         by_epoch(axes[-1], row, "val_mse", look[row.name])
@@ -86,27 +84,23 @@ def spacing(rows: Rows) -> Figure | None:
     return figure
 
 
-def with_ramp(row: Row, images: int) -> Row:
+def with_ramp(row: Row) -> Row:
     """The row with two more columns in its trace: the mean spacing of a pure `ramp`, and how far it is `off_ramp`.
 
     The ramp begins at the first recorded spacing and grows, for γ < 0 shrinks, by the learning rate at every step.
-
-    Args:
-        images: in the training split.
     """
-    if "spacing" not in row.trace:
+    if "spacing_mean" not in row.trace:
         return row
-    options = row.settings["train"]
-    steps = -(-min(images, options.get("max_images") or images) // options["batch_size"])
+    steps = -(-row.images["train"] // row.settings["train"]["batch_size"])
     direction = -1.0 if float(row.settings["quantizer"].get("gamma", 1.0)) < 0 else 1.0
-    parts = []
-    for seed, found in row.trace.groupby("seed"):
-        rates = row.history[row.history["seed"] == seed].sort_values("epoch")["lr"].to_numpy()
+    traces = []
+    for seed, trace in row.trace.groupby("seed"):
+        rates = row.history[row.history["seed"] == seed].sort_values("epoch")["learning_rate"].to_numpy()
         travelled = np.concatenate([[0.0], np.cumsum(rates * steps)])
-        moved = np.interp(found["step"], steps * np.arange(len(travelled)), travelled)
-        ramp = found["spacing"].iloc[0] + direction * (moved - moved[0])
-        parts.append(found.assign(ramp=ramp, off_ramp=found["spacing"] - ramp))
-    return replace(row, trace=pd.concat(parts, ignore_index=True))
+        moved = np.interp(trace["step"], steps * np.arange(len(travelled)), travelled)
+        ramp = trace["spacing_mean"].iloc[0] + direction * (moved - moved[0])
+        traces.append(trace.assign(ramp=ramp, off_ramp=trace["spacing_mean"] - ramp))
+    return replace(row, trace=pd.concat(traces, ignore_index=True))
 
 
 def breaks(rows: Rows) -> Figure | None:
@@ -119,16 +113,16 @@ def breaks(rows: Rows) -> Figure | None:
     for row in shown:
         by_epoch(axes[0], row, "spacing_mean", look[row.name])
         by_epoch(axes[1], row, "val_mse", look[row.name])
-        if "codes_val" in row.history:
-            mean = row.history.groupby("epoch")[["spacing_mean", "codes_val"]].mean()
-            axes[2].plot(mean["spacing_mean"], mean["codes_val"], **{**look[row.name], "marker": ""})
+        if "val_codes" in row.history:
+            mean = row.history.groupby("epoch")[["spacing_mean", "val_codes"]].mean()
+            axes[2].plot(mean["spacing_mean"], mean["val_codes"], **{**look[row.name], "marker": ""})
             continue  # the counts below are over training and validation images, which is no end of this line
         last = row.history[row.history["epoch"] == row.history["epoch"].max()].set_index("seed")["spacing_mean"]
         ends = [(last[seed["seed"]], seed["codes_in_use"]) for seed in row.seeds if seed.get("codes_in_use")]
         axes[2].plot(*zip(*ends, strict=True), **{**look[row.name], "linestyle": ""})
     axes[0].set(title="mean absolute spacing", xlabel="epoch")
     axes[1].set(title="validation MSE", xlabel="epoch")
-    recorded = all("codes_val" in row.history for row in shown)
+    recorded = all("val_codes" in row.history for row in shown)
     axes[2].set(title="codes on validation" if recorded else "codes in use", xlabel="mean absolute spacing")
     for panel in axes[1:]:
         scale_errors(panel)
@@ -143,7 +137,7 @@ def dimensions(rows: Rows) -> Figure | None:
         return None
     figure, axes = bars(shown)
     for place, row in enumerate(reversed(shown)):
-        bar(axes, place, row.values("active_dimensions"), colour(row))
+        bar(axes, place, row.values("active_dimensions"), row.colour)
     whole = shown[0].settings["model"]["dim"]
     axes.axvline(whole, color="#666666", linestyle=":")
     axes.set_xlabel(f"active dimensions (dotted: all {whole})")
@@ -161,9 +155,9 @@ def counts(rows: Rows) -> Figure | None:
     figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
     for row in shown:
         batches, moved = row.pictures["moving_batches"], row.pictures["moving_codes"].mean(0)
-        axes.plot(batches, moved, color=colour(row), marker="o", markersize=4, label=words.title(row.variant))
+        axes.plot(batches, moved, color=row.colour, marker="o", markersize=4, label=row.title)
         frozen = float(np.mean(row.values("codes_in_use")))
-        axes.plot(1.3 * batches[-1], frozen, color=colour(row), marker="X", markersize=9, linestyle="")
+        axes.plot(1.3 * batches[-1], frozen, color=row.colour, marker="X", markersize=9, linestyle="")
     codes_ = shown[0].settings["quantizer"]["num_codes"]
     axes.axhline(codes_, color="#666666", linestyle=":", label=f"K = {codes_}")
     axes.set(
@@ -187,7 +181,7 @@ def codes(rows: Rows) -> Figure | None:
         boxed = min(dead, float(np.mean(row.values("codes_in_initial_box") or [0.0])))
         left = 0.0
         for size, shade in zip((used, dead - boxed, boxed), SHADES.values(), strict=True):
-            axes.barh(place, 100 * size / (dead + used), left=left, color=colour(row), alpha=shade)
+            axes.barh(place, 100 * size / (dead + used), left=left, color=row.colour, alpha=shade)
             left += 100 * size / (dead + used)
         sizes.append(dead + used)
     for place, size in enumerate(sizes):
@@ -214,9 +208,9 @@ def splits(rows: Rows) -> Figure | None:
     for panel, (title, *two) in zip(axes, kinds, strict=True):
         for place, row in enumerate(reversed(shown)):
             means = [float(np.mean(row.values(measure))) for measure in two]
-            panel.plot(means, [place, place], color=colour(row), linewidth=1)
-            for mean, face in zip(means, (colour(row), "white"), strict=True):
-                panel.plot(mean, place, marker="o", color=colour(row), markerfacecolor=face, linestyle="")
+            panel.plot(means, [place, place], color=row.colour, linewidth=1)
+            for mean, face in zip(means, (row.colour, "white"), strict=True):
+                panel.plot(mean, place, marker="o", color=row.colour, markerfacecolor=face, linestyle="")
         panel.set(xscale="log", title=title, xlabel="log scale")
         low, high = panel.dataLim.intervalx
         plain(panel.xaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
@@ -237,13 +231,13 @@ def switches(rows: Rows) -> Figure | None:
             key, value = next(iter(changed.items()))
             first = {seed["seed"]: seed["test_mse"] for seed in base.seeds}
             ratios = [100 * (s["test_mse"] / first[s["seed"]] - 1) for s in row.seeds if first.get(s["seed"])]
-            found.append((f"{key.split('.')[-1]} = {value}, {words.title(base.variant)}", row, ratios))
+            found.append((f"{key.split('.')[-1]} = {value}, {base.title}", row, ratios))
     if not found:
         return None
     figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(found)), layout="constrained")
     for place, (_, row, ratios) in enumerate(reversed(found)):
-        axes.plot(ratios, [place] * len(ratios), color=colour(row), marker="o", linestyle="", alpha=0.6)
-        axes.plot(np.mean(ratios), place, color=colour(row), marker="|", markersize=18, markeredgewidth=2.5)
+        axes.plot(ratios, [place] * len(ratios), color=row.colour, marker="o", linestyle="", alpha=0.6)
+        axes.plot(np.mean(ratios), place, color=row.colour, marker="|", markersize=18, markeredgewidth=2.5)
     axes.axvline(0, color="#666666", linestyle=":")
     axes.set_yticks(range(len(found)), [label for label, _, _ in reversed(found)])
     axes.set(xlabel="change of the MSE on test, %", ylim=(-0.7, len(found) - 0.3))
@@ -258,7 +252,7 @@ def time(rows: Rows) -> Figure | None:
         return None
     figure, axes = bars(shown)
     for place, row in enumerate(reversed(shown)):
-        bar(axes, place, row.values("seconds_first_epoch"), colour(row))
+        bar(axes, place, row.values("seconds_first_epoch"), row.colour)
     axes.set_xlabel("seconds of the first epoch")
     return figure
 
@@ -277,7 +271,7 @@ def bits(rows: Rows) -> Figure | None:
     lines.append(("latents as float32", 32.0 * latents * shown[0].settings["model"]["dim"], "#888888"))
     for row in shown:
         whole = [row_rate * pixels for row_rate in row.values("bits_per_pixel")]
-        lines.append((f"codes of {words.title(row.variant)}", float(np.mean(whole)), colour(row)))
+        lines.append((f"codes of {row.title}", float(np.mean(whole)), row.colour))
     figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(lines)), layout="constrained")
     for place, (_, size, shade) in enumerate(reversed(lines)):
         axes.barh(place, size, color=shade)
@@ -298,7 +292,7 @@ def bars(shown: Sequence[Row]) -> tuple[Figure, Axes]:
 
 
 def names(axes: Axes, shown: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(shown)), [words.title(row.variant) for row in reversed(shown)])
+    axes.set_yticks(range(len(shown)), [row.title for row in reversed(shown)])
     axes.set_ylim(-0.6, len(shown) - 0.4)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,67 +16,77 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.report import codebooks, counting, experiments, lattice, rates, speed, sweeps, words
+from pipeline.report import codebooks, counting, experiments, lattice, rates, speed, sweeps
 from pipeline.report.drawing import STYLE, WIDTH, Picture, by_epoch, looks, plain, save, scale_errors
 from pipeline.report.read import Results
 from pipeline.report.tables import Group, groups
+
+Drawn = Iterator[tuple[Figure, Picture]]
 
 
 def draw_all(results: Results, folder: Path) -> dict[str, Picture]:
     """Draw every figure into `folder`, which is made; by name, in the order of the report.
 
-    Where there are many rows, data sets and parts of their figures are drawn side by side, on as many cores as there
-    are.
+    Where there are many rows, the figures of the data sets are drawn side by side, on as many cores as there are.
     """
     folder.mkdir(parents=True)
     tasks = []
-    for name in results.plan["datasets"]:
-        alone = replace(results, rows={row.name: row for row in results.of(name)})
-        tasks += [(alone, name, part, folder) for part in PARTS]
+    for dataset in results.plan["datasets"]:
+        alone = replace(results, rows={row.name: row for row in results.of(dataset)})
+        tasks += [(kind, alone, dataset, folder) for kind in OF_A_DATASET]
     gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
     workers = min(cores(), len(tasks)) if len(results.rows) >= MANY else 1
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            found = list(pool.map(draw_part, *zip(*tasks, strict=True)))
+            pictures = list(pool.map(keep_kind, *zip(*tasks, strict=True)))
     else:
-        found = [draw_part(*task) for task in tasks]
-    with mpl.rc_context(STYLE):
-        found.append(keep([lattice.draw()], folder))
-        for draw in (codebooks.draw_across, counting.draw, sweeps.draw, speed.draw):
-            found.append(keep(draw(results), folder))
+        pictures = [keep_kind(*task) for task in tasks]
+    pictures.append(keep(of_all(results), folder))
     gc.unfreeze()
-    return {picture.name: picture for pictures in found for picture in pictures}
+    return {picture.name: picture for several in pictures for picture in several}
 
 
 MANY = 10  # rows from which more processes than one are worth their start
 
 
-def draw_part(results: Results, dataset: str, part: str, folder: Path) -> list[Picture]:
-    """Some of the figures of one data set."""
+def keep_kind(kind: str, results: Results, dataset: str, folder: Path) -> list[Picture]:
+    """Some of the figures of one data set, written to files."""
+    return keep(OF_A_DATASET[kind](results, dataset), folder)
+
+
+def keep(drawn: Drawn, folder: Path) -> list[Picture]:
+    """Write the figures' files, each as soon as it is drawn."""
+    pictures = []
     with mpl.rc_context(STYLE):
-        return keep((drawn for draw in PARTS[part] for drawn in draw(results, dataset)), folder)
+        for figure, picture in drawn:
+            save(figure, folder / picture.name)
+            pictures.append(picture)
+    return pictures
 
 
-def of_all_rows(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+def of_rows(results: Results, dataset: str) -> Drawn:
     """Reconstructions, training curves and use of the codes, which show every row in groups."""
     found = groups(results, dataset)
     for draw in (reconstructions, curves, usage):
         yield draw(dataset, results.title(dataset), found)
 
 
-PARTS: dict[str, tuple[Callable[[Results, str], Iterator[tuple[Figure, Picture]]], ...]] = {
-    "rows": (of_all_rows,),
-    "others": (rates.draw, codebooks.draw, experiments.draw),
-}
+def of_papers(results: Results, dataset: str) -> Drawn:
+    """Error against rate, the codebooks of one capacity, and the audit's experiments."""
+    yield from rates.draw(results, dataset)
+    yield from codebooks.draw(results, dataset)
+    yield from experiments.draw(results, dataset)
 
 
-def keep(drawn: Iterable[tuple[Figure, Picture]], folder: Path) -> list[Picture]:
-    """Write the figures' files, each as soon as it is drawn."""
-    pictures = []
-    for figure, picture in drawn:
-        save(figure, folder / picture.name)
-        pictures.append(picture)
-    return pictures
+OF_A_DATASET: dict[str, Callable[[Results, str], Drawn]] = {"rows": of_rows, "papers": of_papers}
+"""Two kinds, so that the figures of one data set occupy two cores."""
+
+
+def of_all(results: Results) -> Drawn:
+    """What belongs to no single data set."""
+    yield lattice.draw()
+    for draw in (codebooks.draw_across, counting.draw, sweeps.draw, speed.draw):
+        yield from draw(results)
 
 
 def cores() -> int:
@@ -89,7 +99,7 @@ def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[F
     rows = [row for group in found for row in group.rows]
     originals = rows[0].pictures["originals"]
     strips = [("original", originals)]
-    strips += [(words.title(row.variant), row.pictures["reconstructions"][0]) for row in rows]
+    strips += [(row.title, row.pictures["reconstructions"][0]) for row in rows]
     whole = np.concatenate([strip(*fitting(images)) for _, images in strips])
     left = 2.0  # inches for the names
     figure = plt.figure()
@@ -165,7 +175,7 @@ def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pic
         for row in group.rows:
             for seed, counts in enumerate(row.pictures["usage"]):
                 used = counts[counts > 0]
-                label = words.title(row.variant) if seed == 0 else None
+                label = row.title if seed == 0 else None
                 panel.plot(np.arange(1, len(used) + 1), used, label=label, **{**look[row.name], "marker": ""})
         panel.set(title=group.title, xscale="log", yscale="log", xlabel="rank of the code")
         for axis in (panel.xaxis, panel.yaxis):
@@ -186,4 +196,4 @@ def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pic
 
 
 def names_of(found: Sequence[Group]) -> str:
-    return "; ".join(words.title(row.variant) for group in found for row in group.rows)
+    return "; ".join(row.title for group in found for row in group.rows)

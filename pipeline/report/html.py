@@ -28,25 +28,25 @@ p, li { overflow-wrap: anywhere; }
 """
 
 
-def to_html(text: str, results: Results, reports: Path) -> str:
-    """Turn the report's markdown into a whole page; `reports` is the folder it is relative to."""
+def to_html(text: str, results: Results) -> str:
+    """Turn the report's markdown into a whole page."""
     body = markdown.markdown(text, extensions=["tables", "toc", "sane_lists"])
     body = body.replace(" ± ", "&nbsp;±&nbsp;")  # a number is not torn apart at the end of a line
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     body = re.sub(r'href="settings/([^"]+)\.yaml"', r'href="#settings-\1"', body)
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body)
-    body = inline_pictures(body, reports)  # at the end: what follows would search through all of them
+    body = inline_pictures(body, results.paths.figures)  # at the end: what follows would search through all of them
     head = f"<title>{title.group(1) if title else 'Report'}</title><style>{STYLE}</style>"
     start = '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    return f"{start}{head}</head><body>\n{body}\n{settings(results, reports)}\n</body></html>\n"
+    return f"{start}{head}</head><body>\n{body}\n{settings(results)}\n</body></html>\n"
 
 
-def inline_pictures(body: str, reports: Path) -> str:
+def inline_pictures(body: str, figures: Path) -> str:
     """Put PNG files into the page, and let links to figures lead to them; SVG files stay outside."""
 
-    def inline(found: re.Match[str]) -> str:
-        name = found.group(1)
-        content = base64.b64encode((reports / "figures" / f"{name}.png").read_bytes()).decode()
+    def inline(match: re.Match[str]) -> str:
+        name = match.group(1)
+        content = base64.b64encode((figures / f"{name}.png").read_bytes()).decode()
         return f'id="figure-{name}" src="data:image/png;base64,{content}"'
 
     body = re.sub(r',? ?\(?<a href="figures/[^"]+\.svg">SVG</a>\)?', "", body)
@@ -54,11 +54,10 @@ def inline_pictures(body: str, reports: Path) -> str:
     return re.sub(r'src="figures/([^"]+)\.png"', inline, body)
 
 
-def settings(results: Results, reports: Path) -> str:
+def settings(results: Results) -> str:
     """Every row's settings file, folded."""
-    parts = ["<h2>Settings of every row</h2>"]
-    swept = [f"sweeps/{row.dataset}-{row.settings['sweep']['name']}/{name}" for name, row in results.swept.items()]
-    for name in (*results.rows, *swept):
-        text = html.escape((reports / "settings" / f"{name}.yaml").read_text(encoding="utf-8"))
-        parts.append(f'<details id="settings-{name}"><summary>{name}</summary><pre>{text}</pre></details>')
-    return "\n".join(parts)
+    lines = ["<h2>Settings of every row</h2>"]
+    for name in (*results.rows, *results.swept):
+        text = html.escape(results.paths.row_settings(name).read_text(encoding="utf-8"))
+        lines.append(f'<details id="settings-{name}"><summary>{name}</summary><pre>{text}</pre></details>')
+    return "\n".join(lines)

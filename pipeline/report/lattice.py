@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pipeline.report.drawing import COLOURS, WIDTH, Picture
+from pipeline.report.drawing import OURS, WIDTH, Picture
 
 SPACING = (0.9, 0.55)
 LATENTS = 12
@@ -27,7 +27,7 @@ def draw() -> tuple[Figure, Picture]:
         grid = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 2), -1).reshape(-1, 2) * scale
         ours = latents / spacing * scale
         ends = nearest(ours, scale)
-        panel.plot(*grid.T, linestyle="", marker="o", color=COLOURS["lattice"], markersize=5, label="lattice point")
+        panel.plot(*grid.T, linestyle="", marker="o", color=OURS, markersize=5, label="lattice point")
         panel.plot(*ours.T, linestyle="", marker="x", color="black", label="latent")
         for start, end in zip(ours, ends, strict=True):
             panel.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "#888888"})

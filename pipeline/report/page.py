@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pipeline.report import audit, claims, counting, papers, speed, sweeps, tables, verdicts, words
+from pipeline.report import audit, claims, counting, papers, speed, sweeps, tables, verdicts
 from pipeline.report.drawing import Picture
-from pipeline.report.read import Results
+from pipeline.report.glossary import GLOSSARY
+from pipeline.report.read import Results, Row
 
 
 def page(results: Results, pictures: Mapping[str, Picture]) -> str:
     """The whole report; `pictures` are the figures by name."""
     judged = claims.judge(results)
-    parts = ["# Vector quantization in autoencoders: what was measured", opening(results)]
-    parts += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
+    blocks = ["# Vector quantization in autoencoders: what was measured", opening(results)]
+    blocks += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
     several = len(results.plan["datasets"]) >= verdicts.MANY
-    parts += [
+    blocks += [
         prose(GLANCE + (SHORT if several else "")),
         "## How these numbers were made",
         tables.provenance(results),
         prose(HOW),
     ]
-    parts += ["## The rows of every table", tables.meanings(results)]
+    blocks += ["## The rows of every table", tables.meanings(results)]
     for dataset in results.plan["datasets"]:
-        parts += dataset_section(results, dataset, pictures)
-    parts += verdicts_section(results, judged)
-    parts += audit.section(results, pictures)
-    parts += counting.section(results, pictures)
-    parts += papers.section(results, pictures)
-    parts += sweeps.section(results, pictures)
-    parts += speed.section(results, pictures)
-    parts += ["## Where every row comes from", tables.trail(results)]
-    parts += ["## Words", glossary(), "## Figures", index(pictures), tables.targets(results)]
-    return "\n\n".join(parts) + "\n"
+        blocks += dataset_section(results, dataset, pictures)
+    blocks += verdicts_section(results, judged)
+    blocks += audit.section(results, pictures)
+    blocks += counting.section(results, pictures)
+    blocks += papers.section(results, pictures)
+    blocks += sweeps.section(results, pictures)
+    blocks += speed.section(results, pictures)
+    blocks += ["## Where every row comes from", tables.trail(results)]
+    blocks += ["## Glossary", glossary(), "## Figures", index(pictures), tables.targets(results)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def prose(text: str) -> str:
@@ -52,7 +53,8 @@ SHORT = """ "2 of 3" after open: so many seeds agree. The numbers of so many dat
 
 HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
 made the row. The last column of the first table names the command that makes the row again:
-`dvc repro evaluate@<row>`, which trains it first (`train@<row>`) where settings, code or data have changed."""
+`dvc repro evaluate@<row>`, which trains it first (`train@<row>`) where settings, code or data have changed. What the
+rows were trained with stands in the section of their data set."""
 
 
 def opening(results: Results) -> str:
@@ -62,20 +64,20 @@ def opening(results: Results) -> str:
     return prose(f"""An autoencoder with a quantizer turns an image into a few integers and back. This report compares
         quantizers on {datasets}: how well images come back, how many codes are used, how many bits they carry and how
         long training takes. It follows [{paper["title"]}]({paper["url"]}) and sets its published numbers beside the
-        measured ones. Everything below was computed from the result files of this run; [words](#words) explains the
-        terms.""")
+        measured ones. Everything below was computed from the result files of this run; the [glossary](#glossary)
+        explains the terms.""")
 
 
 def verdicts_section(results: Results, judged: list[claims.Verdict]) -> list[str]:
     """Every verdict with its numbers, the rules, and the published numbers met."""
-    parts = ['<a id="verdicts"></a>\n\n## Verdicts in full', prose(RULES), verdicts.rules(judged)]
+    blocks = ['<a id="verdicts"></a>\n\n## Verdicts in full', prose(RULES), verdicts.rules(judged)]
     for name in claims.PAPERS:
         paper = results.papers[name]
-        parts += [f"### [{paper['title']}]({paper['url']})", verdicts.full(results, judged, name)]
+        blocks += [f"### [{paper['title']}]({paper['url']})", verdicts.full(results, judged, name)]
     found = verdicts.met_table(results)
     if found:
-        parts += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), found]
-    return parts
+        blocks += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), found]
+    return blocks
 
 
 RULES = """Numbers are mean ± standard deviation over n seeds. Differences and ratios are taken seed by seed, since rows
@@ -91,19 +93,20 @@ the hardware differs."""
 
 def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> list[str]:
     """What a data set is, its tables and its figures."""
-    parts = [f'<a id="{dataset}"></a>\n\n## {results.about[dataset]["title"]}', description(results, dataset)]
-    parts += photographs(results, dataset)
-    parts += ["### In the form of the paper's tables", *table_notes(results, dataset)]
+    blocks = [f'<a id="{dataset}"></a>\n\n## {results.about[dataset]["title"]}', description(results, dataset)]
+    blocks += photographs(results, dataset)
+    blocks += ["### Settings", *tables.settings(results.of(dataset))]
+    blocks += ["### In the form of the paper's tables", *table_notes(results, dataset)]
     found = tables.groups(results, dataset)
     for group in found:
-        parts += [f"**{group.title}.** {group.note}", tables.paper_form(results, dataset, group)]
-    parts += ["### Further measures", prose(FURTHER_NOTE)]
+        blocks += [f"**{group.title}.** {group.note}", tables.paper_form(results, dataset, group)]
+    blocks += ["### Further measures", tables.further_splits(results), prose(FURTHER_NOTE)]
     for group in found:
-        parts += [f"**{group.title}.**", *tables.further(group)]
+        blocks += [f"**{group.title}.**", *tables.further(results, group.rows)]
     for kind, heading in FIGURES.items():
         if f"{dataset}-{kind}" in pictures:
-            parts += [f"### {heading}", pictures[f"{dataset}-{kind}"].markdown()]
-    return parts
+            blocks += [f"### {heading}", pictures[f"{dataset}-{kind}"].markdown()]
+    return blocks
 
 
 FIGURES = {
@@ -112,27 +115,39 @@ FIGURES = {
     "curves": "Training curves",
     "usage": "Use of the codes",
     "codebooks": "Number of codes against their dimension",
-    "gaps": "Gradient gap and quantization loss over the epochs",
+    "gradient-gap": "Gradient gap and quantization loss over the epochs",
     "selection": "Which codebook is selected",
 }
 
-FURTHER_NOTE = """PSNR, perplexity and bits are taken on the test split; utilization, dead codes and active dimensions
-over training and validation images together; quantization loss and gradient gap on the first validation batch after the
-last epoch. n latents show no entropy above log2 n, so where nearly every latent has a code of its own, bits / latent is
-too low; "at most" is the sum over a lattice's dimensions, each coded by itself. Parameters are those of the quantizer
-alone. In the first epoch every row trains by gradient, whatever later epochs leave out. Time and memory are those of
-the hardware named above."""
+FURTHER_NOTE = """Quantization loss and gradient gap are those of the first test batch. n latents show no entropy above
+log2 n, so where nearly every latent has a code of its own, the bits per latent are too low; a lattice whose dimensions
+are coded one by one needs at most the sum of their bits. Parameters are those of the quantizer alone. In the first
+epoch every row trains by gradient, whatever later epochs leave out. Time and memory are those of the hardware named
+above."""
 
 
 def description(results: Results, dataset: str) -> str:
+    """What a data set is, and how many of its images were used."""
     about = results.about[dataset]
     shape = "×".join(str(size) for size in about["shape"])
     counts = {split: f"{count:,}" for split, count in about["counts"].items()}
     low, high = 0.0 - about["offset"], 1.0 - about["offset"]
     licence, cite = (str(about[key]).rstrip(".") for key in ("licence", "cite"))
     return prose(f"""{counts["train"]} images for training, {counts["val"]} for validation and {counts["test"]} for the
-        test, {shape} pixels; values in [{low:g}, {high:g}]. Source: <{about["url"]}>. Licence: {licence}.
-        To cite: {cite}.""")
+        test, {shape} pixels; values in [{low:g}, {high:g}]. {images_used(results.of(dataset))}
+        Source: <{about["url"]}>. Licence: {licence}. To cite: {cite}.""")
+
+
+def images_used(rows: Sequence[Row]) -> str:
+    """How many images the rows were trained on and measured on: once where all agree, else with their variants."""
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        measured = {split: f"{count:,}" for split, count in row.images["measured"].items()}
+        text = f"""trained on {row.images["train"]:,} images and measured on {measured["train"]} training images,
+            {measured["val"]} validation images and {measured["test"]} test images"""
+        texts.setdefault(text, []).append(f"`{row.variant}`")
+    lines = [f"{'every row' if len(texts) == 1 else ', '.join(names)} was {text}" for text, names in texts.items()]
+    return f"Here {'; '.join(lines)}."
 
 
 def photographs(results: Results, dataset: str) -> list[str]:
@@ -161,16 +176,16 @@ def table_notes(results: Results, dataset: str) -> list[str]:
 
 def idle_note(results: Results, dataset: str) -> list[str]:
     """Where the times leave out work that the published procedure does, a sentence that says so."""
-    if all(row.settings["train"].get("idle_gradients", True) for row in results.of(dataset)):
+    if all(row.settings["train"]["backprop_at_zero_lr"] for row in results.of(dataset)):
         return []
     return [
-        prose("""Epochs at a learning rate of 0 did not work out what it discards (`train.idle_gradients`
-        is false): times of rows whose learning rate falls are shorter than the published procedure takes.""")
+        prose("""Epochs at a learning rate of 0 did not work out what it discards (`train.backprop_at_zero_lr` is
+        false): times of rows whose learning rate falls are shorter than the published procedure takes.""")
     ]
 
 
 def glossary() -> str:
-    return "\n".join(f"- **{term}**: {meaning}." for term, meaning in words.GLOSSARY.items())
+    return "\n".join(f"- **{term}**: {meaning}." for term, meaning in GLOSSARY.items())
 
 
 def index(pictures: Mapping[str, Picture]) -> str:

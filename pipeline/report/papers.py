@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.report import balance, summary, words
+from pipeline.report import balance, summary
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
@@ -37,16 +37,6 @@ def rows_of(results: Results, dataset: str) -> dict[str, Row]:
     return {row.variant: row for row in results.of(dataset)}
 
 
-def number(row: Row | None, measure: str) -> str:
-    """A measured cell: mean ± deviation (n), or a dash."""
-    found = summary.of(row, measure) if row else None
-    if found is None:
-        return NONE
-    kind = words.MEASURES[measure]
-    places = summary.decimals([kind.scale * found.mean]) if kind.places is None else kind.places
-    return f"{summary.write(found, places, kind.scale)} (n = {found.n})"
-
-
 def table_1(results: Results) -> str:
     """The paper's Table 1: words; below them what was measured on each data set."""
     heads = ["quantization", "", "layer size", "quantization complexity", "aversion to codebook collapse"]
@@ -56,9 +46,9 @@ def table_1(results: Results) -> str:
         for dataset in results.plan["datasets"]:
             row = rows_of(results, dataset).get(one["variant"])
             cells = [
-                f"{number(row, 'quantizer_parameters')} parameters",
-                f"{number(row, 'seconds')} s of training",
-                f"{number(row, 'utilization')} % utilization",
+                f"{summary.number_of_seeds(row, 'quantizer_parameters')} parameters",
+                f"{summary.number_of_seeds(row, 'seconds')} s of training",
+                f"{summary.number_of_seeds(row, 'utilization')} % utilization",
             ]
             lines.append([name, results.title(dataset), *(cells if row else [NONE] * 3)])
     return table(heads, lines, left=5)
@@ -95,7 +85,7 @@ def table_3(results: Results) -> str:
     for variant, one in paper["table_3"].items():
         told = published.get(variant, {})
         cells = [
-            number(rows_of(results, dataset).get(variant), measure)
+            summary.number_of_seeds(rows_of(results, dataset).get(variant), measure)
             for dataset in datasets
             for measure in ("test_mse", "codes_in_use")
         ]

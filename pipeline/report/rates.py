@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.report import summary, words
+from pipeline.report import summary
 from pipeline.report.drawing import WIDTH, Picture, looks, plain
 from pipeline.report.read import Results, Row
 
@@ -64,10 +64,11 @@ def through_jpeg(mosaic: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
 
 def landmark(results: Results, dataset: str) -> list[Point]:
     """JPEG on the first test images; nothing where the data set is not kept as one array."""
-    path = results.prepared / dataset / "test.npy"
+    path = results.paths.prepared(dataset) / "test.npy"
     if not path.is_file() or results.about[dataset]["shape"][-1] not in (1, 3):
         return []
-    return jpeg(np.asarray(np.load(path, mmap_mode="r")[:LANDMARK_IMAGES]))
+    count = min(LANDMARK_IMAGES, *(row.images["measured"]["test"] for row in results.of(dataset)))
+    return jpeg(np.asarray(np.load(path, mmap_mode="r")[:count]))
 
 
 def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
@@ -99,13 +100,13 @@ def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
     bound = saturated(row)
     if bound:
         axes.plot([rate.mean, bound], [error.mean] * 2, color=look["color"], linestyle=":", marker="|", markevery=[1])
-    filled = {} if row.rate_decays else {"markerfacecolor": "white"}
+    filled = {} if row.learning_rate_falls else {"markerfacecolor": "white"}
     axes.errorbar(
         rate.mean,
         error.mean,
         xerr=rate.std,
         yerr=error.std,
-        label=words.title(row.variant),
+        label=row.title,
         capsize=2,
         markersize=7,
         **{**look, "linestyle": "", **filled},  # type: ignore[arg-type]
@@ -153,7 +154,7 @@ def upper_edge(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def alt(title: str, rows: Sequence[Row]) -> str:
-    names = "; ".join(words.title(row.variant) for row in rows)
+    names = "; ".join(row.title for row in rows)
     return f"Mean squared error on the test split of {title} against bits per pixel, log axes, for {names}, and JPEG."
 
 

@@ -8,32 +8,31 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
+from pipeline.core.paths import Paths
 from pipeline.report import summary
 from pipeline.report.read import Results, read_results
 
 
-def main(root: Path = Path()) -> None:
+def main(paths: Paths = Paths()) -> None:
     """Copy the report that stands.
 
     Raises:
         UserError: there is none, or it does not show the results that stand.
     """
-    results = read_results(root)
-    reports = root / "reports"
-    if not (reports / "report.md").is_file() or files.read_json(reports / "metrics.json") != summary.metrics(results):
+    results = read_results(paths)
+    if not paths.report.is_file() or files.read_json(paths.metrics) != summary.metrics(results):
         raise UserError("reports/report.md does not show the results that stand; run `dvc repro report` first.")
-    target = reports / "reference" / name_of(results)
+    target = paths.reference / name_of(results)
     with files.replacing(target) as folder:
         (folder / "figures").mkdir(parents=True)
-        for picture in sorted((reports / "figures").glob("*.png")):
+        for picture in sorted(paths.figures.glob("*.png")):
             shutil.copyfile(picture, folder / "figures" / picture.name)
-        shutil.copytree(reports / "settings", folder / "settings")
-        shutil.copyfile(reports / "metrics.json", folder / "metrics.json")
-        text = (reports / "report.md").read_text(encoding="utf-8")
+        shutil.copytree(paths.settings, folder / "settings")
+        shutil.copyfile(paths.metrics, folder / "metrics.json")
+        text = paths.report.read_text(encoding="utf-8")
         (folder / "report.md").write_text(re.sub(r",? ?\(?\[SVG\]\([^)]+\)\)?", "", text), encoding="utf-8")
     cli.log.info("kept %s", target)
 
@@ -41,8 +40,8 @@ def main(root: Path = Path()) -> None:
 def name_of(results: Results) -> str:
     """Data sets and hardware, in letters that a path takes."""
     devices = dict.fromkeys(str(row.environment["device"]) for row in results.rows.values())
-    words = [*results.plan["datasets"], *(re.sub(r"\((R|TM)\)", "", device) for device in devices)]
-    return "-".join(re.sub(r"[^a-z0-9_]+", "-", word.lower()).strip("-") for word in words)
+    names = [*results.plan["datasets"], *(re.sub(r"\((R|TM)\)", "", device) for device in devices)]
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") for name in names)
 
 
 if __name__ == "__main__":

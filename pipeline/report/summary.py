@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.report.read import Results, Row
 
 NONE = "–"
+MOST_DECIMALS = 9
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def metrics(results: Results) -> dict[str, Any]:
     for row in results.rows.values():
         measures = [key for key in row.seeds[0] if key != "seed"]  # what is no number has no summary
         summaries = {measure: of(row, measure) for measure in measures}
-        content[row.dataset][row.variant] = {key: vars(found) for key, found in summaries.items() if found}
+        content[row.dataset][row.variant] = {key: vars(values) for key, values in summaries.items() if values}
     return content
 
 
@@ -53,11 +54,28 @@ def decimals(means: Sequence[float], digits: int = 3) -> int:
 
 
 def write(summary: Summary | None, places: int, scale: float = 1.0) -> str:
-    """`mean ± std`, or the mean alone for one seed, with thousands separated."""
+    """`mean ± std`, or the mean alone for one seed, with thousands separated; what is very small with an exponent."""
     if summary is None:
         return NONE
-    mean = f"{scale * summary.mean:,.{places}f}"
-    return mean if summary.std is None else f"{mean} ± {scale * summary.std:,.{places}f}"
+    form = f",.{places}f" if places <= MOST_DECIMALS else ".1e"
+    mean = f"{scale * summary.mean:{form}}"
+    return mean if summary.std is None else f"{mean} ± {scale * summary.std:{form}}"
+
+
+def number(row: Row | None, key: str) -> str:
+    """A row's measure as it is shown, without its unit; a dash where there is no row or no number."""
+    found = of(row, key) if row else None
+    if row is None or found is None:
+        return NONE
+    measure = row.measure(key)
+    places = decimals([measure.scale * found.mean]) if measure.decimals is None else measure.decimals
+    return write(found, places, measure.scale)
+
+
+def number_of_seeds(row: Row | None, key: str) -> str:
+    """The same with the number of seeds behind it."""
+    written = number(row, key)
+    return written if row is None or written == NONE else f"{written} (n = {len(row.values(key))})"
 
 
 def plain(number: float | None) -> str:

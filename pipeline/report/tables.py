@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from pipeline.report import summary, words
+from pipeline.report import labels, summary
+from pipeline.report.labels import Measure
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
-
-
-class Column(NamedTuple):
-    """A measured column: its head with the unit, the measure's key, a factor, and decimals (None: three digits)."""
-
-    head: str
-    measure: str
-    scale: float = 1.0
-    places: int | None = None
 
 
 class Group(NamedTuple):
@@ -29,29 +22,10 @@ class Group(NamedTuple):
     rows: list[Row]
 
 
-ERRORS = [Column("MSE, val", "val_mse"), Column("MSE, test", "test_mse")]
-CODES = [Column("codes in use", "codes_in_use", places=0)]
-TIMES = {"s": [Column("time here, s", "seconds")], "min": [Column("time here, min", "seconds", 1 / 60)]}
-FURTHER = [
-    [
-        Column("utilization, %", "utilization", 100.0, 1),
-        Column("perplexity", "perplexity", places=1),
-        Column("bits / latent", "bits_per_latent", places=2),
-        Column("at most", "bits_per_latent_by_dimension", places=2),
-        Column("bits / pixel", "bits_per_pixel", places=2),
-        Column("codes, test", "codes_in_use_test", places=0),
-        Column("dead codes", "dead_codes", places=0),
-        Column("active dim.", "active_dimensions", places=1),
-    ],
-    [
-        Column("PSNR, dB", "test_psnr", places=2),
-        Column("quantization loss", "quantization_loss"),
-        Column("gradient gap", "gradient_gap", places=3),
-        Column("parameters", "quantizer_parameters", places=0),
-        Column("first epoch, s", "seconds_first_epoch"),
-        Column("memory, MB", "peak_memory_mb", places=0),
-    ],
-]
+ERRORS, CODES, TIMES = ("val_mse", "test_mse"), ("codes_in_use",), ("seconds",)
+FIRST = (*ERRORS, *CODES, *TIMES)
+"""The measures of the first table; all others of the plan stand below it."""
+WIDEST = 8  # columns of measures in one table
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -62,12 +36,12 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -
 
 def link(row: Row) -> str:
     """The row's title, which leads to its settings file (see `targets`)."""
-    return f"[{words.title(row.variant)}][{row.name}]"
+    return f"[{row.title}][{row.name}]"
 
 
 def targets(results: Results) -> str:
     """Where the links of all rows lead."""
-    return "\n".join(f"[{name}]: settings/{name}.yaml" for name in results.rows)
+    return "\n".join(f"[{name}]: settings/{name}.yaml" for name in (*results.rows, *results.swept))
 
 
 def groups(results: Results, dataset: str) -> list[Group]:
@@ -75,13 +49,13 @@ def groups(results: Results, dataset: str) -> list[Group]:
     published = set(results.papers["ll_vq_vae"]["models"])
     balance = set(results.papers["balance"]["models"])
     rows = results.of(dataset)
-    decaying = [row for row in rows if row.rate_decays]
-    constant = [row for row in rows if not row.rate_decays]
+    decaying = [row for row in rows if row.learning_rate_falls]
+    constant = [row for row in rows if not row.learning_rate_falls]
     epochs = "The learning rate falls as in the authors' code"
     if all(row.settings["train"]["lr_decay"] == 0 for row in decaying):
         epochs = "The learning rate is 0 after the first epoch, as in the authors' code"
     steady = "These rows train at full rate to the end; not to be ranked against rows whose learning rate falls."
-    found = [
+    every = [
         Group("As published", f"{epochs}.", [row for row in decaying if row.variant in published]),
         Group(
             "Controls",
@@ -91,18 +65,18 @@ def groups(results: Results, dataset: str) -> list[Group]:
         Group("Constant learning rate", steady, [row for row in constant if row.variant not in balance]),
         Group("Codes against dimensions", steady, [row for row in constant if row.variant in balance]),
     ]
-    return [group for group in found if group.rows]
+    return [group for group in every if group.rows]
 
 
-def measured(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
-    """One list per column: `mean ± std` of every row, with the same decimals all down the column."""
-    cells = []
-    for column in columns:
-        found = [summary.of(row, column.measure) for row in rows]
-        means = [column.scale * one.mean for one in found if one]
-        places = summary.decimals(means) if column.places is None else column.places
-        cells.append([summary.write(one, places, column.scale) for one in found])
-    return cells
+def measured(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
+    """One list per measure: `mean ± std` of every row, with the same decimals all down the column."""
+    columns = []
+    for measure in measures:
+        summaries = [summary.of(row, measure.key) for row in rows]
+        means = [measure.scale * mean.mean for mean in summaries if mean]
+        places = summary.decimals(means) if measure.decimals is None else measure.decimals
+        columns.append([summary.write(line, places, measure.scale) for line in summaries])
+    return columns
 
 
 def published(results: Results, dataset: str, rows: Sequence[Row], measure: str) -> list[str]:
@@ -126,28 +100,110 @@ def paper_form(results: Results, dataset: str, group: Group) -> str:
     kinds = {
         "mse": ("MSE, paper (split not said)", ERRORS),
         "codes": ("codes, paper", CODES),
-        "duration": (f"time, paper ({paper['hardware_short']}), {unit}", TIMES[unit]),
+        "duration": (f"time, paper ({paper['hardware_short']}), {unit}", TIMES),
     }
-    for measure, (head, ours) in kinds.items():
+    for key, (head, ours) in kinds.items():
         if beside:
-            columns.append((head, published(results, dataset, rows, measure)))
-        if beside and measure == "codes":
+            columns.append((head, published(results, dataset, rows, key)))
+        if beside and key == "codes":
             columns.append(("recounted", recounted(results, dataset, rows)))
-        columns += [(column.head, cells) for column, cells in zip(ours, measured(rows, ours), strict=True)]
+        measures = [rows[0].measure(name) for name in ours]
+        if key == "duration":
+            measures = [in_unit(measure, unit) for measure in measures]
+        cells = measured(rows, measures)
+        columns += list(zip([measure.head for measure in measures], cells, strict=True))
     columns.append(("n", [str(len(row.seeds)) for row in rows]))
-    columns.append(("`dvc repro …`", [f"`evaluate@{row.name}`" for row in rows]))
+    columns.append(("`dvc repro …`", [f"`{row.stage}`" for row in rows]))
     return stand(columns)
 
 
-def further(group: Group) -> list[str]:
-    """Two tables of the other measures; columns without any value in this group are left out."""
-    found = []
-    for columns in FURTHER:
-        cells = measured(group.rows, columns)
-        kept = [(column.head, one) for column, one in zip(columns, cells, strict=True) if set(one) != {NONE}]
-        if kept:
-            found.append(stand([("model", [link(row) for row in group.rows]), *kept]))
-    return found
+def in_unit(seconds: Measure, unit: str) -> Measure:
+    """A measure of time that tells it was taken here, in the unit of the paper."""
+    here = seconds._replace(title=f"{seconds.title} here")
+    return here._replace(unit=unit, scale=1 / 60, decimals=None) if unit == "min" else here
+
+
+def further(results: Results, rows: Sequence[Row]) -> list[str]:
+    """All measures of the plan that the first table leaves out, split by split; columns without any value go."""
+    measures = further_measures(results)
+    cells = zip(measures, measured(rows, measures), strict=True)
+    kept = [(measure.head, column) for measure, column in cells if set(column) != {NONE}]
+    starts = range(0, len(kept), WIDEST)
+    return [stand([("model", [link(row) for row in rows]), *kept[start : start + WIDEST]]) for start in starts]
+
+
+def further_measures(results: Results) -> list[Measure]:
+    """The measures of the plan that the first table leaves out, in the order of `SPLITS`."""
+    measures = [measure for measure in labels.measures(results.plan).values() if measure.key not in FIRST]
+    return sorted(measures, key=lambda measure: list(SPLITS).index(measure.split))
+
+
+def further_splits(results: Results) -> str:
+    """On which images the further measures are taken, as a list."""
+    lines = []
+    for split, images in SPLITS.items():
+        titles = [measure.title for measure in further_measures(results) if measure.split == split]
+        lines += [f"- {images}: {'; '.join(titles)}."] if titles else []
+    return "\n".join(lines)
+
+
+SPLITS = {
+    "test": "On the test images",
+    "val": "On the validation images",
+    "train+val": "On training and validation images together",
+    "train": "On the training images",
+    None: "Of the training and the model",
+}
+
+
+def settings(rows: Sequence[Row]) -> list[str]:
+    """What a data set's rows were trained with: what they share, and below it where a row differs from the others.
+
+    A value is shared if more than half of the rows that have the setting have it so.
+    """
+    used = {row.variant: flat(row.settings) for row in rows}
+    shared = shared_settings(list(used.values()))
+    lines: dict[str, dict[str, Any]] = {}
+    for key, value in shared.items():
+        owners = [row.quantizer for row in rows if key in used[row.variant]]
+        part, _, name = key.partition(".")
+        head = part if len(owners) == len(rows) else f"{part}: {', '.join(dict.fromkeys(owners))}"
+        lines.setdefault(head, {})[name] = value
+    blocks = [table(["", "shared"], [[head, listed(stated)] for head, stated in lines.items()], left=2)]
+    differing: dict[str, list[str]] = {}
+    for variant, stated in used.items():
+        own = {key: value for key, value in stated.items() if key not in shared or shared[key] != value}
+        if own:
+            differing.setdefault(listed(own), []).append(f"`{variant}`")
+    if differing:
+        body = [[", ".join(variants), own] for own, variants in differing.items()]
+        blocks.append(table(["variant", "differs in"], body, left=2))
+    return blocks
+
+
+def shared_settings(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Key → the value that more than half of those have that have the key."""
+    shared = {}
+    for key in dict.fromkeys(key for stated in used for key in stated):
+        values = [stated[key] for stated in used if key in stated]
+        usual = max(values, key=values.count)
+        if values.count(usual) > len(values) / 2:
+            shared[key] = usual
+    return shared
+
+
+SECTIONS = ("model", "train", "quantizer")
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted key → value; without the quantizer's name, which the table of the rows shows."""
+    pairs = {f"{part}.{key}": value for part in SECTIONS for key, value in settings[part].items()}
+    return {key: value for key, value in pairs.items() if key != "quantizer.name"}
+
+
+def listed(settings: Mapping[str, Any]) -> str:
+    """Settings in one line, values as in YAML."""
+    return ", ".join(f"`{key}` = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items())
 
 
 def stand(columns: Sequence[tuple[str, list[str]]]) -> str:
@@ -158,12 +214,8 @@ def stand(columns: Sequence[tuple[str, list[str]]]) -> str:
 
 def meanings(results: Results) -> str:
     """Every variant of the plan in a few words."""
-    settings = {row.variant: row.settings for row in results.rows.values()}
-    lines = [
-        [words.title(variant), f"`{variant}`", str(settings[variant]["quantizer"]["name"]), words.meaning(variant)]
-        for variant in results.plan["variants"]
-        if variant in settings
-    ]
+    rows = {row.variant: row for row in results.rows.values()}
+    lines = [[row.title, f"`{variant}`", row.quantizer, row.label.meaning] for variant, row in rows.items()]
     return table(["model", "name in params.yaml", "quantizer", "what it is"], lines, left=4)
 
 
@@ -174,14 +226,11 @@ def run_command(dataset: str, variants: Sequence[str] = ()) -> str:
 
 
 def provenance(results: Results) -> str:
-    """Commit, date, versions, hardware and changed parameters; where rows differ, every value with its rows' number."""
-    lines = [[label, both(results, keys)] for label, keys in PROVENANCE.items()]
+    """Commit, date, versions and hardware; where rows differ, every value with the number of its rows."""
+    lines = [[label, across_rows(results, keys)] for label, keys in PROVENANCE.items()]
     dates = sorted(str(row.environment["date"]) for row in results.rows.values())
     lines.insert(1, ["measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"])
     lines.append(["seeds", ", ".join(str(seed) for seed in results.plan["seeds"])])
-    changed = results.plan["changed"]
-    told = "; ".join(f"`{key}` = `{value}`" for key, value in changed.items()) or "none"
-    lines.append(["parameters that differ from the defaults", told])
     return table(["", ""], lines, left=2)
 
 
@@ -202,20 +251,20 @@ def trail(results: Results) -> str:
             environment(row.environment, ("commit", "dirty")),
             str(row.environment["date"]),
             str(len(row.seeds)),
-            f"`dvc repro evaluate@{name}`",
+            f"`dvc repro {row.stage}`",
         ]
-        for name, row in results.rows.items()
+        for name, row in {**results.rows, **results.swept}.items()
     ]
     return table(["row, with its settings", "code at commit", "trained", "n", "command"], lines, left=5)
 
 
-def both(results: Results, keys: Sequence[str]) -> str:
+def across_rows(results: Results, keys: Sequence[str]) -> str:
     """What the rows' environments say, each value once; with counts of rows where there are several."""
-    told = [environment(row.environment, keys) for row in results.rows.values()]
-    counts = {text: told.count(text) for text in dict.fromkeys(told)}
+    texts = [environment(row.environment, keys) for row in results.rows.values()]
+    counts = {text: texts.count(text) for text in dict.fromkeys(texts)}
     if len(counts) == 1:
-        return told[0]
-    return "; ".join(f"{text} ({count} of {len(told)} rows)" for text, count in counts.items())
+        return texts[0]
+    return "; ".join(f"{text} ({count} of {len(texts)} rows)" for text, count in counts.items())
 
 
 def environment(found: dict[str, Any], keys: Sequence[str]) -> str:

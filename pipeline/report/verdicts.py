@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipeline.report import balance, claims, codebooks, summary, words
+from pipeline.report import balance, claims, codebooks, summary
 from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
@@ -111,9 +111,8 @@ def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
 
 
 def short(row: Row) -> str:
-    error, rate = summary.of(row, "test_mse"), summary.of(row, "bits_per_latent")
-    places = summary.decimals([error.mean]) if error else 0
-    return f"{words.title(row.variant)} {summary.write(error, places)} at {summary.write(rate, 1)} bits per latent"
+    error, bits = summary.number(row, "test_mse"), summary.write(summary.of(row, "bits_per_latent"), 1)
+    return f"{row.title} {error} at {bits} bits per latent"
 
 
 def glance(results: Results, verdicts: Sequence[Verdict]) -> str:

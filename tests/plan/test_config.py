@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import UserError
-from pipeline.plan import config
+from pipeline.plan import check, config
 
 
 def put(params: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def put(params: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 WRONG = [
-    ("quantizer.gama", 1.0, r"quantizer\.gama is unknown \(is 'gamma' meant\?\); there is .*num_codes"),
+    ("quantizer.gama", 1.0, r"quantizer\.gama is unknown \(is 'gamma' meant\?\); quantizer takes .*num_codes"),
     ("quantizer.num_codes", -3, r"quantizer\.num_codes is -3, but should be greater than 0"),
     ("quantizer.num_codes", 8.5, r"quantizer\.num_codes is 8\.5, but should be a valid integer"),
     ("quantizer.num_codes", True, r"quantizer\.num_codes is True, but should be a valid integer"),
@@ -64,48 +65,96 @@ WRONG = [
     ("variants.lattice.quantizer.gama", 1, r"variants\.lattice\.quantizer\.gama is unknown.*lattice takes num_codes"),
     ("variants.vq.quantizer.gamma", 1.0, r"variants\.vq\.quantizer\.gamma is unknown; vq takes num_codes, beta"),
     ("variants.vq.quantizer.name", "vqq", r"variants\.vq\.quantizer\.name is 'vqq', but there is .*vq_ema"),
-    ("variants.vq.trian", {}, r"variants\.vq\.trian is unknown"),
-    ("variants.vq-2", {"quantizer": {"name": "vq"}}, r"variants\.vq-2 should use _ in its name"),
+    (
+        "variants.vq.trian",
+        {},
+        r"variants\.vq\.trian is unknown \(is 'train' meant\?\); vq takes model, quantizer, train",
+    ),
+    ("variants.vq.colour", "red", r"variants\.vq\.colour is 'red', but should be #rrggbb"),
     ("variants.vq.train", [1], r"variants\.vq\.train is \[1\], but should be a section of keys"),
-    ("datasets.phots", {}, r"datasets\.phots has no file; there is .*photos"),
-    ("datasets.photos.train.epochs", "many", r"datasets\.photos\.train\.epochs is 'many'"),
+    ("variants.vq.title", "a\nb", r"variants\.vq\.title is 'a\\nb', but should be a single line"),
+    ("variants.mine", None, r"variants\.mine\.quantizer\.name is None, but there is .*vq_ema"),
+    ("datasets.phots", {}, r"datasets names 'phots' \(is 'photos' meant\?\), but there is .*photos"),
+    (
+        "datasets.photos.train.epochs",
+        "many",
+        r"datasets\.photos\.train\.epochs is 'many', but should be a valid integer",
+    ),
+    ("datasets.photos.train.epochs", None, r"datasets\.photos\.train\.epochs is None, but should be a valid integer"),
+    ("train", None, r"train is None, but should be a section of keys"),
+    ("train.idle_gradients", True, r"train\.idle_gradients is now called backprop_at_zero_lr"),
+    (
+        "datasets.photos.train.idle_gradients",
+        True,
+        r"datasets\.photos\.train\.idle_gradients is now called backprop_at",
+    ),
+    ("grid.seeds", [2**63], r"grid\.seeds\[0\] is 9223372036854775808, but should be less than 9223372036854775808"),
+    ("evaluate.max_images", 0, r"evaluate\.max_images is 0, but should be greater than 0"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "sentence"), WRONG, ids=[f"{key}={value}" for key, value, _ in WRONG])
 def test_what_is_wrong_is_said_in_one_sentence(params: dict[str, Any], key: str, value: Any, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
-        config.rows(put(params, key, value))
+        check.plan(put(params, key, value))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("params.yaml: ")
 
 
+NOT_NAMES = ["x$(touch pwned)", "x/../../../../evil", "a b", "vq-2", "", "é", "vq\n", 512, None, True, 0.5]
+
+
+@pytest.mark.parametrize("name", NOT_NAMES, ids=repr)
+def test_a_name_is_letters_digits_and_underscores_wherever_it_stands(params: dict[str, Any], name: Any) -> None:
+    for place in ("datasets", "variants", "sweeps", "grid.datasets", "grid.variants", "grid.sweeps", "grid.benchmark"):
+        changed = copy.deepcopy(params)
+        if place.startswith("grid."):
+            changed["grid"][place.removeprefix("grid.")] = ["vq", name]
+        else:
+            changed[place][name] = {}
+        changed["train"]["epochs"] = 0  # names are checked before anything else
+        with pytest.raises(UserError, match=f"{place} has {re.escape(repr(name))}, but a name is a text of letters"):
+            check.plan(changed)
+
+
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("content", "sentence"),
     [
-        (None, "is not there; run this from the folder that holds it"),
-        ("grid: [", "is not valid YAML"),
-        ("grid: {}\ngrid: {}", "is not valid YAML.*duplicate key"),
-        ("- 1", "'grid' is missing"),
-        ("grid: {}\nmodell: {}", "'modell' is unknown \\(is 'model' meant\\?\\)"),
+        (None, "params.yaml is not there; run this from the folder that holds it"),
+        (b"grid: [", "params.yaml is not valid YAML"),
+        (b"grid: {}\ngrid: {}", "params.yaml is not valid YAML.*duplicate key"),
+        (b"- 1", "params.yaml holds no sections; expected are grid, data, model"),
+        (b"", "params.yaml holds no sections"),
+        (b"grid: {}\nmodell: {}", r"params.yaml: modell is unknown \(is 'model' meant\?\); params.yaml takes grid"),
+        (b"grid: {}", r"params.yaml: data is missing; params.yaml takes grid, data"),
+        ("grid: {}".encode("utf-16"), "params.yaml is not UTF-8 text; save it as UTF-8"),
+        ("grid: {é: 1}".encode("latin-1"), "params.yaml is not UTF-8 text; save it as UTF-8"),
+        (b"grid: \x00", "params.yaml is not valid YAML"),
     ],
 )
-def test_a_file_that_is_not_params(tmp_path: Path, text: str | None, sentence: str) -> None:
+def test_a_file_that_is_not_params(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     path = tmp_path / "params.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError, match=sentence):
-        config.read_params(path)
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=sentence) as caught:
+        check.plan(config.read_params(path), path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + (ROOT / "params.yaml").read_bytes())
+    assert config.read_params(path) == config.read_params(ROOT / "params.yaml")
 
 
 def test_numbers_are_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
     """`-S train.lr=1e-5` is written as 1e-05, which YAML 1.1 takes for text; and `on` is text in YAML 1.2."""
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text().replace("lr: 1.0e-3", "lr: 1e-05"))
-    assert config.rows(config.read_params(path))[0].train["lr"] == 1e-05
+    assert check.plan(config.read_params(path)).rows[0].train["lr"] == 1e-05
     path.write_text((ROOT / "params.yaml").read_text().replace("flip: false", "flip: on"))
     with pytest.raises(UserError, match="train.flip is 'on', but should be a valid boolean"):
-        config.rows(config.read_params(path), path)
+        check.plan(config.read_params(path), path)
 
 
 def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]) -> None:
@@ -141,7 +190,8 @@ def test_a_row_holds_what_it_uses_and_no_other(params: dict[str, Any]) -> None:
 def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(gamma: float) -> None:
     params = config.read_params(ROOT / "params.yaml")
     before, after = (
-        {row.variant: row for row in config.rows(p)} for p in (params, put(params, "quantizer.gamma", gamma))
+        {variant: config.row(p, "photos", variant, [0]) for variant in params["grid"]["variants"]}
+        for p in (params, put(params, "quantizer.gamma", gamma))
     )
     changed = {name for name in before if before[name] != after[name]}
     wanted = {"lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected"} & before.keys()

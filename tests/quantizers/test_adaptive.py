@@ -8,6 +8,7 @@ from conftest import make_quantizer
 from torch import Tensor
 
 from pipeline.core.errors import UserError
+from pipeline.quantizers import straight_through
 from pipeline.quantizers.adaptive import Adaptive, Attention
 
 
@@ -50,15 +51,25 @@ def test_the_chosen_codebook_quantizes_as_it_would_alone(number: int, train: boo
     torch.testing.assert_close(quantizer.codebooks[number].codebook, alone.codebooks[number].codebook)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_unquantized_latents_go_through_the_chosen_codebooks_projections(number: int) -> None:
+    quantizer = make()
+    prefer(quantizer, number)
+    z = latents(3, 4, 2, 2)
+    codes = quantizer.eval()(z).codes
+    expected = quantizer.codebooks[number].unquantized(z, codes)
+    torch.testing.assert_close(quantizer.unquantized(z, codes), expected)
+
+
 def plainly(
     quantizer: Adaptive, latents: Tensor, weights: Tensor, choice: Tensor
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """What `Adaptive._train` does, one codebook after the other, each through its own projection."""
     mixed, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
     for number, book in enumerate(quantizer.codebooks):
-        v = book.enter(latents)
+        v = book.project_in(latents)
         points, found = book.nearest(v)
-        mixed = mixed + weights[:, number, None] * book.leave(book.passing(v, points))
+        mixed = mixed + weights[:, number, None] * book.project_out(straight_through(v, points))
         here = choice == number
         codes = torch.where(here, quantizer.offsets[number] + found, codes)
         mine = here if quantizer.sampling == "gumbel" else weights[:, number].detach()
@@ -127,7 +138,7 @@ def test_temperature_falls_geometrically() -> None:
     quantizer = make(temperature_start=1.0, temperature_end=0.1)
     found = []
     for progress in (0.0, 0.5, 1.0):
-        quantizer.progress = progress
+        quantizer.anneal(progress)
         found.append(quantizer.temperature)
     assert found == pytest.approx([1.0, math.sqrt(0.1), 0.1])
 
@@ -208,7 +219,7 @@ def test_statistics_count_what_training_chose_since_the_last_time() -> None:
 
 
 def test_sizes_divide_the_capacity() -> None:
-    with pytest.raises(UserError, match=r"quantizer\.sizes holds 3.*capacity 8"):
+    with pytest.raises(UserError, match="^sizes holds 3, which does not divide the capacity 8"):
         make(sizes=[2, 3], capacity=8)
 
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline.core import devices
-from pipeline.quantizers import search
-from pipeline.quantizers.search import nearest
+from pipeline.quantizers.search import bisection, nearest, products, tree
 
 GRID = [(512, 128), (1024, 64), (2048, 32), (4096, 16), (8192, 8), (16384, 4), (32768, 2), (65536, 1)]
 
@@ -75,13 +74,13 @@ def test_ties_on_a_grid_go_to_the_smallest_index(d: int, k: int, n: int, exponen
     expected = exactly(vectors, codebook)
     assert nearest(vectors, codebook).tolist() == expected
     if n:
-        assert search._by_products(vectors, codebook).tolist() == expected
+        assert products.nearest(vectors, codebook).tolist() == expected
     if n and k > 1:
-        assert search._by_tree(vectors, codebook).tolist() == expected
-        assert search._by_tree(vectors, codebook, crowded=True).tolist() == expected
+        assert tree.nearest(vectors, codebook).tolist() == expected
+        assert tree.nearest(vectors, codebook, crowded=True).tolist() == expected
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(search, "EQUALS_WORTH", 0)
-            assert search._by_tree(vectors, codebook).tolist() == expected
+            patch.setattr(tree, "EQUALS_WORTH", 0)
+            assert tree.nearest(vectors, codebook).tolist() == expected
 
 
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -96,23 +95,23 @@ def test_one_dimension_is_exact_over_all_of_float32(codes: list[float], values: 
 
 def test_sorting_puts_the_smallest_index_of_equals_first() -> None:
     values = torch.tensor([2.0, -0.0, 1e-45, 0.0, -1e-45, -3e38, 3e38, 2.0, -1.0, 0.0, -1.0])
-    found, order = search._sorted(values)
+    found, order = bisection.in_order(values)
     assert order.tolist() == [5, 8, 10, 4, 1, 3, 9, 2, 0, 7, 6]
     assert torch.equal(found, values[order])
     many = torch.randn(5000, generator=torch.Generator().manual_seed(0)).mul_(100).round_().div_(100)
     expected = many.sort(stable=True)
-    assert all(torch.equal(*pair) for pair in zip(search._sorted(many), expected, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(bisection.in_order(many), expected, strict=True))
 
 
 def test_a_tree_where_codes_spread_in_few_dimensions() -> None:
     vectors = torch.randn(128, 8)
-    assert search._worth_a_tree(vectors, codes_of("flat", 8192, 8))
-    assert search._worth_a_tree(vectors, torch.full((8192, 8), 0.3))
-    assert not search._worth_a_tree(vectors, codes_of("normal", 8192, 8))
-    assert not search._worth_a_tree(vectors[:100], codes_of("flat", 8192, 8))
-    assert not search._worth_a_tree(vectors.repeat(8, 1), codes_of("flat", 2048, 8))
-    assert search._worth_a_tree(vectors[:, :4], codes_of("normal", 8192, 4))
-    assert not search._worth_a_tree(vectors.repeat(1, 2), codes_of("flat", 8192, 16))
+    assert tree.worth_it(vectors, codes_of("flat", 8192, 8))
+    assert tree.worth_it(vectors, torch.full((8192, 8), 0.3))
+    assert not tree.worth_it(vectors, codes_of("normal", 8192, 8))
+    assert not tree.worth_it(vectors[:100], codes_of("flat", 8192, 8))
+    assert not tree.worth_it(vectors.repeat(8, 1), codes_of("flat", 2048, 8))
+    assert tree.worth_it(vectors[:, :4], codes_of("normal", 8192, 4))
+    assert not tree.worth_it(vectors.repeat(1, 2), codes_of("flat", 8192, 16))
 
 
 @pytest.mark.parametrize("d", [1, 3, 16])
@@ -133,7 +132,7 @@ def test_a_dead_code_far_away_makes_nothing_uncertain() -> None:
     codebook = codes_of("normal", 512, 16)
     codebook[7] = 1e6
     vectors = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
-    nominate = search._Nominate(vectors, codebook, len(vectors))
+    nominate = products.Nominator(vectors, codebook, len(vectors))
     index, tied, _, _ = nominate(vectors)
     assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
     assert len(tied) < 20
@@ -165,15 +164,13 @@ def test_float64_differences_below_float32_count() -> None:
     assert nearest(torch.tensor([[1.1, 1.0], [0.9, 1.0]], dtype=torch.float64), codebook).tolist() == [1, 0]
 
 
-def test_autocast_compile_and_matmul_precision_change_nothing() -> None:
+def test_autocast_and_matmul_precision_change_nothing() -> None:
     codebook = codes_of("box", 2048, 32)
     vectors = torch.randn(300, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
     expected = brute(vectors.detach(), codebook)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(nearest(vectors, codebook), expected)
-    plain = inspect.unwrap(nearest)  # without the tests' check of shapes, which cannot be compiled
-    compiled = torch.compile(lambda v, c: plain(v * 1.0, c), fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(vectors, codebook.requires_grad_()), expected)
+    assert torch.equal(nearest(vectors, codebook.requires_grad_()), expected)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
@@ -183,8 +180,8 @@ def test_autocast_compile_and_matmul_precision_change_nothing() -> None:
 
 
 def test_products_of_reduced_precision_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_probe", lambda device: (torch.ones(64, 64), torch.ones(64, 64)))
-    assert search._Nominate(torch.randn(8, 4), torch.randn(8, 4), 8).dtype == torch.float64
+    monkeypatch.setattr(products, "_factors", lambda device: (torch.ones(64, 64), torch.ones(64, 64)))
+    assert products.Nominator(torch.randn(8, 4), torch.randn(8, 4), 8).dtype == torch.float64
     vectors, codebook = torch.randn(50, 16), torch.randn(64, 16)
     assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
 
@@ -226,7 +223,7 @@ def test_the_matrix_of_distances_is_never_held(k: int, d: int, kind: str) -> Non
     vectors, codebook = torch.randn(3000, d), codes_of(kind, k, d)
     largest = Largest()
     with largest:
-        search._nearest(vectors, codebook)
+        inspect.unwrap(nearest)(vectors, codebook)
     assert 0 < largest.bytes < 3000 * k * 4 / 1.4
     assert largest.bytes <= 8 * 2**20
 
@@ -248,6 +245,6 @@ def test_errors() -> None:
 def test_tf32_on_a_gpu_is_known_without_multiplying() -> None:
     devices.set_precision("tf32")
     try:
-        assert not search._full_precision("cuda")
+        assert not products._full_precision("cuda")
     finally:
         devices.set_precision("float32")

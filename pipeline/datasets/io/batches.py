@@ -23,12 +23,40 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline.core.errors import UserError
-from pipeline.core.files import read_yaml
+from pipeline.core.files import digest, read_yaml
 
+CHECKED = 300 * 10**6  # bytes of the largest file whose digest is checked: less than a second
 THREADS = 4  # that read ahead; copying from the memory map and decoding do not hold Python's lock
 SHARE = 4  # a split is kept on the device where it takes less than one part in SHARE of the free memory
 
 Index = Int[Tensor, " b"] | slice
+
+
+def check(prepared: Path) -> None:
+    """Compare a prepared data set's files with their digests in about.yaml, but for large ones.
+
+    Raises:
+        UserError: a file is not the one that `preprocess` wrote.
+    """
+    about = read_yaml(prepared / "about.yaml") if (prepared / "about.yaml").is_file() else {}
+    for name, expected in about.get("sha256", {}).items():
+        path = prepared / name
+        if path.is_file() and path.stat().st_size <= CHECKED and digest(path) != expected:
+            raise UserError(
+                f"{path} is not the file that `preprocess` wrote: its sha256 is not {expected[:16]}… as in about.yaml; "
+                f"`dvc repro --force --single-item preprocess@{prepared.name}` makes it again."
+            )
+
+
+def to_floats(pixels: UInt8[Tensor, "b c h w"], offset: float) -> Float[Tensor, "b c h w"]:
+    """What the network gets: pixels in [0, 1] less the data set's offset."""
+    return pixels.float().div_(255).sub_(offset)
+
+
+def to_pixels(images: Float[Tensor, "b c h w"], offset: float) -> UInt8[np.ndarray, "b h w c"]:
+    """The way back from what the network gives; what lies outside of [0, 1] is cut off."""
+    pixels = (images.float() + offset).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 class Images:
@@ -103,22 +131,26 @@ class Images:
 
     def _floats(self, indices: Iterable[Index]) -> Iterator[Float[Tensor, "b c h w"]]:
         for pixels in self._pixels(indices):
-            yield pixels.float().div_(255).sub_(self.offset)
+            yield to_floats(pixels, self.offset)
 
     def _pixels(self, indices: Iterable[Index]) -> Iterator[UInt8[Tensor, "b c h w"]]:
         """The images of every index, on the device; where they are not there yet, a few batches are read ahead."""
         if self.pixels is not None:
             yield from (self.pixels[i if isinstance(i, slice) else i.to(self.device)] for i in indices)
             return
+        for pixels in self._read_ahead(indices):  # (B, H, W, C)
+            yield pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+
+    def _read_ahead(self, indices: Iterable[Index]) -> Iterator[UInt8[Tensor, "b h w c"]]:
         waiting: deque[Future[Tensor]] = deque()
         with ThreadPoolExecutor(THREADS) as pool:
             try:
                 for index in indices:
                     waiting.append(pool.submit(self._read, index))
                     if len(waiting) > THREADS:
-                        yield waiting.popleft().result().to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+                        yield waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result().to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+                    yield waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()

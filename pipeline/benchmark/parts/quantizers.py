@@ -9,45 +9,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline import autoencoder, quantizers
-from pipeline.benchmark import Plan
-from pipeline.benchmark.compare import OURS, Contestant, compare, left_out
+from pipeline import quantizers
+from pipeline.benchmark.compare import OURS, Contestant, compare
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookAdaptive, TextbookLattice
-from pipeline.core.errors import UserError
+from pipeline.benchmark.scale import Scale
 from pipeline.quantizers import Quantizer
 
 CHANNELS = 64
 EMA: dict[str, Any] = {"decay": 0.99, "epsilon": 1e-5, "first_count": 1.0, "store_smoothed": False}
 
 
-def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
+def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
     """All comparisons of quantizers, one by one."""
-    for codes in plan.codes:
-        yield lattice(codes, CHANNELS, plan, device)
-        yield codebook("vq", codes, CHANNELS, plan, device)
-        yield codebook("vq_ema", codes, CHANNELS, plan, device)
-    for codes, dim in plan.grid:
+    for codes in scale.codes:
+        yield lattice(codes, CHANNELS, scale, device)
+        yield codebook("vq", codes, CHANNELS, scale, device)
+        yield codebook("vq_ema", codes, CHANNELS, scale, device)
+    for codes, dim in scale.grid:
         if dim != CHANNELS:
-            yield codebook("vq_ema", codes, dim, plan, device)
-    for codes, dim in plan.grid:
+            yield codebook("vq_ema", codes, dim, scale, device)
+    for codes, dim in scale.grid:
         if dim != CHANNELS:
-            yield lattice(codes, dim, plan, device)
-    for vectors in plan.vectors_fused:
-        yield fused(vectors, plan, device)
-    yield adaptive([codes for codes, _ in plan.grid], plan, device)
+            yield lattice(codes, dim, scale, device)
+    yield adaptive([codes for codes, _ in scale.grid], scale, device)
 
 
-def call_of(module: nn.Module, latents: Tensor, compiled: bool = False) -> Callable[[], None]:
+def call_of(module: nn.Module, latents: Tensor) -> Callable[[], None]:
     """Forward and backward of a quantizer, with a gradient that comes from a decoder."""
     upstream = torch.randn_like(latents)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    network = autoencoder.fused(module, latents.device) if compiled else module
 
     def call() -> None:
         for leaf in (latents, *parameters):
             leaf.grad = None
-        out = network(latents)
+        out = module(latents)
         z, loss = (out.z, torch.stack(list(out.losses.values())).sum()) if hasattr(out, "z") else (out[0], out[2].sum())
         torch.autograd.backward([z, loss], [upstream, torch.ones_like(loss)])
 
@@ -60,16 +56,14 @@ def latents_of(vectors: int, dim: int, device: torch.device) -> Tensor:
     return torch.randn(vectors // 49, dim, 7, 7, device=device)
 
 
-def contestant(
-    make: Callable[[], nn.Module], latents: Tensor, needs: float = 0.0, compiled: bool = False
-) -> Contestant:
+def contestant(make: Callable[[], nn.Module], latents: Tensor, needs: float = 0.0) -> Contestant:
     """Each gets the latents, and the gradient, as the network before and after it has them: ours channels-last."""
 
     def call() -> Callable[[], None]:
         module = make().to(latents.device).train()
         last = type(module).__module__.startswith(quantizers.__name__)
         layout = torch.channels_last if last else torch.contiguous_format
-        return call_of(module, latents.clone(memory_format=layout).requires_grad_(), compiled)
+        return call_of(module, latents.clone(memory_format=layout).requires_grad_())
 
     return Contestant(call, needs)
 
@@ -78,33 +72,15 @@ def ours(name: str, dim: int, **settings: Any) -> Quantizer:
     return quantizers.find(name)(dim, **settings)
 
 
-def lattice(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, Any]:
+def lattice(codes: int, dim: int, scale: Scale, device: torch.device) -> dict[str, Any]:
     """Whatever K is, which only sets how its spacings begin."""
-    latents = latents_of(plan.vectors, dim, device)
+    latents = latents_of(scale.vectors, dim, device)
     made = {
         OURS: contestant(lambda: ours("lattice", dim, num_codes=codes), latents),
         "textbook": contestant(lambda: TextbookLattice(dim), latents),
     }
-    setting = {"quantizer": "lattice", "K": codes, "D": dim, "vectors": plan.vectors}
-    return compare("quantizer", setting, made, lattice_work(latents), plan, device, memory=True)
-
-
-def fused(vectors: int, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """The lattice as `train.compile` has it: all its formulas in as few passes over memory as a compiler finds."""
-    setting = {"D": CHANNELS, "vectors": vectors}
-    try:
-        autoencoder.require_compiler(device)
-    except UserError:
-        return left_out("compiled", setting, "needs a compiler, which was not found")
-    latents = latents_of(vectors, CHANNELS, device)
-    made = {
-        OURS: contestant(lambda: ours("lattice", CHANNELS), latents, compiled=True),
-        "ours, not compiled": contestant(lambda: ours("lattice", CHANNELS), latents),
-        "textbook": contestant(lambda: TextbookLattice(CHANNELS), latents),
-        "textbook, compiled": contestant(lambda: TextbookLattice(CHANNELS), latents, compiled=True),
-    }
-    # on a GPU, compiled calls keep their memory between calls, where a call's own cannot be seen
-    return compare("compiled", setting, made, lattice_work(latents), plan, device, memory=device.type == "cpu")
+    setting = {"quantizer": "lattice", "K": codes, "D": dim, "vectors": scale.vectors}
+    return compare("quantizer", setting, made, lattice_work(latents), scale, device, memory=True)
 
 
 def lattice_work(latents: Tensor) -> Work:
@@ -112,10 +88,10 @@ def lattice_work(latents: Tensor) -> Work:
     return Work(24 * latents.numel(), 0)
 
 
-def codebook(name: str, codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, Any]:
+def codebook(name: str, codes: int, dim: int, scale: Scale, device: torch.device) -> dict[str, Any]:
     """A codebook by gradient or moving averages, against the textbook's and vector-quantize-pytorch's."""
-    latents = latents_of(plan.vectors, dim, device)
-    averaged, matrix = name == "vq_ema", 4 * plan.vectors * codes
+    latents = latents_of(scale.vectors, dim, device)
+    averaged, matrix = name == "vq_ema", 4 * scale.vectors * codes
     settings: dict[str, Any] = EMA if averaged else {}
     made = {
         OURS: contestant(lambda: ours(name, dim, num_codes=codes, **settings), latents),
@@ -125,9 +101,9 @@ def codebook(name: str, codes: int, dim: int, plan: Plan, device: torch.device) 
         on_host = contestant(lambda: Textbook(dim, codes, averaged, on_host=True), latents, 3.5 * matrix)
         made["textbook, one-hot on the host"] = on_host
     made["vector-quantize-pytorch"] = contestant(lambda: peer(dim, codes, averaged), latents, 4 * matrix)
-    setting = {"quantizer": name, "K": codes, "D": dim, "vectors": plan.vectors}
-    work = search_work(plan.vectors, codes, dim)
-    return compare("quantizer", setting, made, work, plan, device, memory=True)
+    setting = {"quantizer": name, "K": codes, "D": dim, "vectors": scale.vectors}
+    work = search_work(scale.vectors, codes, dim)
+    return compare("quantizer", setting, made, work, scale, device, memory=True)
 
 
 def peer(dim: int, codes: int, averaged: bool) -> nn.Module:
@@ -149,9 +125,9 @@ def search_work(vectors: int, codes: int, dim: int) -> Work:
     return Work(6 * count + 4.0 * codes * dim + 8.0 * vectors, operations)
 
 
-def adaptive(sizes: list[int], plan: Plan, device: torch.device) -> dict[str, Any]:
+def adaptive(sizes: list[int], scale: Scale, device: torch.device) -> dict[str, Any]:
     """All codebooks of one capacity, of which each image chooses one."""
-    capacity, latents = 65536, latents_of(plan.vectors, CHANNELS, device)
+    capacity, latents = 65536, latents_of(scale.vectors, CHANNELS, device)
     options: dict[str, Any] = {
         "capacity": capacity,
         "sizes": sizes,
@@ -170,10 +146,10 @@ def adaptive(sizes: list[int], plan: Plan, device: torch.device) -> dict[str, An
     made = {
         OURS: contestant(lambda: ours("adaptive", CHANNELS, **options), latents),
         "textbook": contestant(
-            lambda: TextbookAdaptive(CHANNELS, capacity, sizes), latents, 4.0 * plan.vectors * (sum(sizes) + 2 * 65536)
+            lambda: TextbookAdaptive(CHANNELS, capacity, sizes), latents, 4.0 * scale.vectors * (sum(sizes) + 2 * 65536)
         ),
     }
-    parts = [search_work(plan.vectors, size, capacity // size) for size in sizes]
+    parts = [search_work(scale.vectors, size, capacity // size) for size in sizes]
     work = Work(sum(part.bytes for part in parts), sum(part.operations for part in parts))
-    setting = {"quantizer": "adaptive", "K": sum(sizes), "D": CHANNELS, "vectors": plan.vectors}
-    return compare("quantizer", setting, made, work, plan, device, memory=True)
+    setting = {"quantizer": "adaptive", "K": sum(sizes), "D": CHANNELS, "vectors": scale.vectors}
+    return compare("quantizer", setting, made, work, scale, device, memory=True)

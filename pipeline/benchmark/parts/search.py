@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.benchmark import Plan, clock
+from pipeline.benchmark import clock
 from pipeline.benchmark.compare import OURS, Contestant, compare
 from pipeline.benchmark.opponents import nearest_by_matrix
-from pipeline.benchmark.quantizers import peer, search_work
+from pipeline.benchmark.parts.quantizers import peer, search_work
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli
 from pipeline.quantizers import search
 
@@ -22,17 +23,17 @@ BRUTE = 2**22
 """Differences held at once in float64 while every distance is worked out."""
 
 
-def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
+def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
     """One comparison per pair; `wrong` says how many of the vectors each contestant gets wrong."""
-    for codes, dim in plan.grid:
-        yield pair(codes, dim, plan, device)
+    for codes, dim in scale.grid:
+        yield pair(codes, dim, scale, device)
 
 
-def pair(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, Any]:
+def pair(codes: int, dim: int, scale: Scale, device: torch.device) -> dict[str, Any]:
     """Vectors and codes from N(0, 1)."""
     generator = torch.Generator().manual_seed(0)
-    vectors, codebook = (torch.randn(n, dim, generator=generator).to(device) for n in (plan.vectors, codes))
-    matrix = 4 * plan.vectors * codes
+    vectors, codebook = (torch.randn(n, dim, generator=generator).to(device) for n in (scale.vectors, codes))
+    matrix = 4 * scale.vectors * codes
     calls = {
         OURS: partial(search.nearest, vectors, codebook),
         "full matrix": partial(nearest_by_matrix, vectors, codebook),
@@ -40,13 +41,13 @@ def pair(codes: int, dim: int, plan: Plan, device: torch.device) -> dict[str, An
     }
     needs = {"full matrix": 3.0 * matrix, "vector-quantize-pytorch": 4.0 * matrix}
     made = {name: Contestant(partial(_same, call), needs.get(name, 0.0)) for name, call in calls.items()}
-    setting = {"K": codes, "D": dim, "vectors": plan.vectors}
-    result = compare("search", setting, made, search_work(plan.vectors, codes, dim), plan, device, memory=True)
+    setting = {"K": codes, "D": dim, "vectors": scale.vectors}
+    result = compare("search", setting, made, search_work(scale.vectors, codes, dim), scale, device, memory=True)
     right = brute_force(vectors, codebook)
     wrong = {name: int((calls[name]() != right).sum()) for name in (OURS, *result["opponents"])}
-    many = torch.randn(AT if plan.vectors > 1000 else plan.vectors, dim, generator=generator).to(device)
+    many = torch.randn(AT if scale.vectors > 1000 else scale.vectors, dim, generator=generator).to(device)
     extra = clock.extra_memory(partial(search.nearest, many, codebook), device)
-    cli.log.info("wrong of %d: %s; ours holds %s MB at %d vectors", plan.vectors, wrong, extra, len(many))
+    cli.log.info("wrong of %d: %s; ours holds %s MB at %d vectors", scale.vectors, wrong, extra, len(many))
     return {**result, "wrong": wrong, "extra_mb": extra, "extra_vectors": len(many)}
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.benchmark import Plan
 from pipeline.benchmark.compare import OURS, Contestant, compare
 from pipeline.benchmark.machine import Work
+from pipeline.benchmark.scale import Scale
 from pipeline.metrics import counting
 
 
-def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
+def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
     """Indices of a codebook, and vectors of a lattice, of which about half are distinct."""
-    count = plan.vectors_counted
+    count = scale.vectors_counted
     generator = torch.Generator().manual_seed(0)
     indices = torch.randint(512, (count,), generator=generator)
     rows = torch.randint(-3, 4, (count // 2 + 1, 64), generator=generator, dtype=torch.int32)
@@ -28,7 +28,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
             "torch.unique": Contestant(partial(partial, unique, codes)),
         }
         work = Work(codes.numel() * codes.element_size())
-        result = compare("distinct", {"codes": kind, "count": count}, made, work, plan, device)
+        result = compare("distinct", {"codes": kind, "count": count}, made, work, scale, device)
         yield {**result, "per_second": count / result["ours"]["median"], "unit": "codes"}
 
 

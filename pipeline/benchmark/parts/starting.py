@@ -6,12 +6,14 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 
-from pipeline.benchmark import Plan, clock
+from pipeline.benchmark import clock
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli
 
 COMMANDS = {
@@ -26,10 +28,9 @@ COMMANDS = {
 }
 
 
-def measure(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Command → seconds as they pass, and as the processor counts them, which other work on the machine spares."""
+def measure(scale: Scale, _device: torch.device) -> Iterator[dict[str, Any]]:
+    """A line per command: seconds that passed, and of the processor, which other work on the machine spares."""
     used: dict[str, list[float]] = {name: [] for name in COMMANDS}
-
     passed: dict[str, list[float]] = {name: [] for name in COMMANDS}
 
     def call(name: str) -> None:
@@ -39,15 +40,11 @@ def measure(plan: Plan) -> dict[str, dict[str, Any]]:
         used[name].append(processor() - used_before)
 
     calls = {name: partial(call, name) for name in COMMANDS}
-    clock.in_turn(calls, min(plan.rounds, 5), 60.0, torch.device("cpu"), warm_up=1)
-    found = {
-        name: {"seconds": vars(clock.spread(passed[name][1:])), "processor_seconds": vars(clock.spread(used[name][1:]))}
-        for name in COMMANDS
-    }
-    for name, line in found.items():
-        told = (line["seconds"]["median"], line["processor_seconds"]["median"])
-        cli.log.info("start of %s: %.2f s, %.2f s of processor", name, *told)
-    return found
+    clock.in_turn(calls, min(scale.rounds, 5), 60.0, torch.device("cpu"), warm_up=1)
+    for name in COMMANDS:
+        seconds, of_processor = (vars(clock.spread(times[name][1:])) for times in (passed, used))
+        cli.log.info("start of %s: %.2f s, %.2f s of processor", name, seconds["median"], of_processor["median"])
+        yield {"command": name, "seconds": seconds, "processor_seconds": of_processor}
 
 
 def processor() -> float:

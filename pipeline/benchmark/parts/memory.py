@@ -1,6 +1,6 @@
 """The peak memory of a batch of CelebA's size at [65536, 1], each in a process of its own.
 
-python -m pipeline.benchmark.memory quantizer|step <images> <device>    prints MB before and at the peak
+python -m pipeline.benchmark.parts.memory quantizer|step <images> <device>    prints MB before and at the peak
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from pipeline import quantizers, train
-from pipeline.benchmark import Plan, clock
-from pipeline.benchmark.quantizers import EMA
+from pipeline import quantizers
+from pipeline.benchmark import clock
+from pipeline.benchmark.parts.quantizers import EMA
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli, devices
+from pipeline.train.loop import Training
 
 CODES, SIDE, CHANNELS = 65536, 148, 64
 KD: dict[str, Any] = {"num_codes": CODES, "code_dim": 1, "beta": 0.25, "projection": "linear", "start": "normal", **EMA}
@@ -33,7 +36,7 @@ def main() -> None:
 
 def quantizer_call(images: int, device: torch.device) -> clock.Call:
     """One call of the quantizer, forward and backward."""
-    from pipeline.benchmark.quantizers import call_of
+    from pipeline.benchmark.parts.quantizers import call_of
 
     z = torch.randn(images, CHANNELS, SIDE // 2, SIDE // 2, device=device)
     latents = z.contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -42,7 +45,7 @@ def quantizer_call(images: int, device: torch.device) -> clock.Call:
 
 def step_call(images: int, device: torch.device) -> clock.Call:
     """One step of a whole training."""
-    from pipeline.benchmark.training import MODEL, TRAIN
+    from pipeline.benchmark.parts.training import MODEL, TRAIN
 
     settings = {
         "dataset": "none",
@@ -50,24 +53,22 @@ def step_call(images: int, device: torch.device) -> clock.Call:
         "quantizer": {"name": "kd", **KD},
         "train": {**TRAIN, "batch_size": images},
     }
-    training = train.Training("memory", settings, 0, (3, SIDE, SIDE), device)
+    training = Training("memory", settings, 0, (3, SIDE, SIDE), device)
     batch = torch.rand(images, 3, SIDE, SIDE, device=device).contiguous(memory_format=torch.channels_last)
-    return lambda: training.step(batch, 1, 1)
+    return lambda: training.step(batch)
 
 
-def measure(plan: Plan, device: torch.device) -> list[dict[str, Any]]:
+def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
     """MB of 10⁶ bytes at the peak of the process, and what the textbook's distances and one-hot codes would take."""
-    vectors = plan.celeba * (SIDE // 2) ** 2
-    results: list[dict[str, Any]] = []
+    vectors = scale.celeba * (SIDE // 2) ** 2
     for what in ("quantizer", "step"):
-        command = [sys.executable, "-m", "pipeline.benchmark.memory", what, str(plan.celeba), str(device)]
+        command = [sys.executable, "-m", "pipeline.benchmark.parts.memory", what, str(scale.celeba), str(device)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         before, peak = json.loads(done.stdout)
         textbook = 2 * 4e-6 * vectors * CODES
-        results.append({"what": what, "images": plan.celeba, "K": CODES, "D": 1, "vectors": vectors})
-        results[-1] |= {"before_mb": before, "peak_mb": peak, "textbook_mb": textbook}
+        setting = {"what": what, "images": scale.celeba, "K": CODES, "D": 1, "vectors": vectors}
+        yield {**setting, "before_mb": before, "peak_mb": peak, "textbook_mb": textbook}
         cli.log.info("memory of one %s: %s MB, the textbook's matrices %.0f MB", what, peak, textbook)
-    return results
 
 
 if __name__ == "__main__":

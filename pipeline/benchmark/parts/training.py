@@ -15,16 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline import train
 from pipeline.autoencoder import Autoencoder
-from pipeline.benchmark import Plan, clock, machine
+from pipeline.benchmark import clock, machine
 from pipeline.benchmark.apart import OutOfMemory, Side
 from pipeline.benchmark.compare import OURS, SHARE, Contestant, compare, free, left_out
 from pipeline.benchmark.machine import Work
 from pipeline.benchmark.opponents import Textbook, TextbookLattice
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli, devices, files
 from pipeline.datasets.io.batches import Images
-from pipeline.train import Training
+from pipeline.train.__main__ import validate
+from pipeline.train.loop import Training
 
 Shape = tuple[int, int, int]
 Widths = tuple[int, ...]
@@ -38,25 +39,25 @@ TRAIN: dict[str, Any] = {
     "batch_size": 64,
     "lr": 1e-3,
     "lr_decay": 1.0,
-    "idle_gradients": True,
+    "backprop_at_zero_lr": True,
     "max_images": None,
 }
 TRAIN |= {"flip": False, "device": "auto", "precision": "float32", "compile": False}
 
 
-def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
+def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
     """Steps for all sizes of image and batch that this machine can do, then an epoch; what it cannot, with the reason.
 
     Each side has a process: ours as the stage `train` sets its up, the plain loop's by `begin_plain`.
     """
     sides = {OURS: Side(device, begin), PLAIN: Side(device, begin_plain)}
     try:
-        for shape, hidden, batches in plan.images:
+        for shape, hidden, batches in scale.images:
             for batch in batches:
                 for name in QUANTIZERS:
-                    yield step(name, shape, hidden, batch, plan, device, sides)
+                    yield step(name, shape, hidden, batch, scale, device, sides)
         for name in QUANTIZERS:
-            yield epoch(name, plan, device, sides)
+            yield epoch(name, scale, device, sides)
     finally:
         for side in sides.values():
             side.end()
@@ -65,7 +66,7 @@ def measure(plan: Plan, device: torch.device) -> Iterator[dict[str, Any]]:
 def begin(device: torch.device) -> None:
     """As `pipeline.train` begins."""
     cli.keep_freed_memory()
-    train.set_up(device, "float32")
+    devices.set_up(device, "float32")
 
 
 def begin_plain(device: torch.device) -> None:
@@ -133,7 +134,7 @@ def our_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidde
     training, images = ours(name, shape, hidden, batch, device), Images(folder, "train", device)
     training.model.train()
     batches = endless(lambda: images.shuffled(batch, training.order, flip=False))
-    return lambda: training.step(next(batches), 1, 1)
+    return lambda: training.step(next(batches))
 
 
 def plain_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
@@ -146,8 +147,13 @@ def plain_steps(device: torch.device, folder: Path, name: str, shape: Shape, hid
 
 def our_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
     training = ours(name, shape, hidden, batch, device)
-    splits = [Images(folder, split, device) for split in SPLITS]
-    return lambda: training.epoch(*splits)
+    train, val = (Images(folder, split, device) for split in SPLITS)
+
+    def call() -> None:
+        training.epoch(train)
+        validate(training.model, val, batch)
+
+    return call
 
 
 def plain_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
@@ -158,7 +164,7 @@ def plain_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hid
 
 
 def step(
-    name: str, shape: Shape, hidden: Widths, batch: int, plan: Plan, device: torch.device, sides: Mapping[str, Side]
+    name: str, shape: Shape, hidden: Widths, batch: int, scale: Scale, device: torch.device, sides: Mapping[str, Side]
 ) -> dict[str, Any]:
     """One step of a training, with getting its batch."""
     setting = {"quantizer": name, "image": list(shape), "hidden": list(hidden), "batch": batch}
@@ -167,7 +173,7 @@ def step(
         return left_out("step", setting, f"needs about {needs / 1e9:,.0f} GB")
     work = step_work(name, shape, hidden, device).times(batch)
     least = machine.floor(work, device)
-    if least > plan.longest:
+    if least > scale.longest:
         return left_out("step", setting, f"takes {least:,.1f} s at least")
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), {"train": 2 * batch}, shape)
@@ -177,7 +183,7 @@ def step(
             PLAIN: Contestant(partial(sides[PLAIN].make, plain_steps, *arguments)),
         }
         try:
-            result = compare("step", setting, made, work, plan, device)
+            result = compare("step", setting, made, work, scale, device)
         except OutOfMemory:
             return left_out("step", setting, "needs more memory than there is")
         finally:
@@ -200,20 +206,20 @@ def step_work(name: str, shape: Shape, hidden: Widths, device: torch.device) -> 
     return Work(4.0 * one.numel() * 3, float(counter.get_total_flops()), 4.0 * weights * 8)
 
 
-def epoch(name: str, plan: Plan, device: torch.device, sides: Mapping[str, Side], batch: int = 64) -> dict[str, Any]:
+def epoch(name: str, scale: Scale, device: torch.device, sides: Mapping[str, Side], batch: int = 64) -> dict[str, Any]:
     """An epoch with its data, from the file to the last validation image."""
-    shape, hidden, _ = plan.images[0]
+    shape, hidden, _ = scale.images[0]
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), {split: plan.epoch // part for split, part in SPLITS.items()}, shape)
+        write(Path(folder), {split: scale.epoch // part for split, part in SPLITS.items()}, shape)
         arguments = (Path(folder), name, shape, hidden, batch)
-        setting = {"quantizer": name, "image": list(shape), "hidden": list(hidden), "images": plan.epoch}
+        setting = {"quantizer": name, "image": list(shape), "hidden": list(hidden), "images": scale.epoch}
         made = {
             OURS: Contestant(partial(sides[OURS].make, our_epoch, *arguments)),
             PLAIN: Contestant(partial(sides[PLAIN].make, plain_epoch, *arguments)),
         }
-        work = step_work(name, shape, hidden, device).times(plan.epoch)
-        result = compare("epoch", setting, made, work, plan, device)
-    return {**result, "per_second": plan.epoch / result["ours"]["median"], "unit": "images"}
+        work = step_work(name, shape, hidden, device).times(scale.epoch)
+        result = compare("epoch", setting, made, work, scale, device)
+    return {**result, "per_second": scale.epoch / result["ours"]["median"], "unit": "images"}
 
 
 SPLITS = {"train": 1, "val": 6}

@@ -8,25 +8,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
+
+from pipeline.benchmark.scale import Scale
 from pipeline.core import cli, files
+from pipeline.core.errors import UserError
+from pipeline.core.paths import Paths
 
 REAL = "plan"
 """This stage runs as it is, since it writes what the others depend on; its time is taken off."""
 
 
-def measure(project: Path = Path()) -> dict[str, Any] | None:
-    """Seconds of `dvc repro` for all stages and of a second one that finds nothing to do; None where DVC is not there.
+def measure(_scale: Scale, _device: torch.device, project: Path = Path()) -> Iterator[dict[str, Any]]:
+    """One line: seconds of `dvc repro` for all stages, and of a second one that finds nothing to do.
 
     Args:
         project: the folder with dvc.yaml, params.yaml and pipeline.
+
+    Raises:
+        UserError: DVC is not installed.
     """
     dvc = Path(sys.executable).with_name("dvc")
     if not dvc.is_file():
-        cli.log.info("DVC is not installed here: what it takes was not measured")
-        return None
+        raise UserError("DVC is not installed beside Python, so that what it takes cannot be measured.")
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name)
         _copy(project, copy)
@@ -35,15 +43,16 @@ def measure(project: Path = Path()) -> dict[str, Any] | None:
         planning = _seconds([sys.executable, "-m", "pipeline.plan"], run)
         first = _seconds([dvc, "repro"], run)
         again = _seconds([dvc, "repro"], run)
-        found = {"stages": _count(copy), "first": first - planning, "again": again}
-    cli.log.info("DVC: %.1f s for %d stages, %.1f s for none", found["first"], found["stages"], again)
-    return found
+        line = {"stages": _count(copy), "first": first - planning, "again": again}
+    cli.log.info("DVC: %.1f s for %d stages, %.1f s for none", line["first"], line["stages"], again)
+    yield line
 
 
 def _copy(project: Path, copy: Path) -> None:
     """The project with idle commands."""
     shutil.copytree(project / "pipeline", copy / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(project / "params.yaml", copy)
+    Paths(copy).benchmark("").parent.mkdir(parents=True)  # which the report depends on, measured or not
     pipeline = files.read_yaml(project / "dvc.yaml")
     for name, described in pipeline["stages"].items():
         if name != REAL:

@@ -1,0 +1,1 @@
+"""The stage `train`: `loop` decides the weights; `__main__` locks, validates, writes and logs."""
