@@ -109,7 +109,8 @@ def add_sweep(paths: Paths, name: str, setting: str, values: list[Any], **stated
         stated: `variants`, `epochs` and what else a sweep states.
     """
     variants, epochs = stated.pop("variants", ("lattice",)), stated.pop("epochs", 3)
-    about = {"title": None, "symbol": None, "measures": None, **stated, "setting": setting, "values": values}
+    called = {"title": setting, "symbol": setting.partition(".")[2], "measures": None}
+    about: dict[str, Any] = {**called, **stated, "setting": setting, "values": values}
     about |= {"variants": list(variants), "model": {}, "quantizer": {}, "train": {"epochs": epochs}, "rows": []}
     for variant in variants:
         for place, value in enumerate(values):

@@ -47,7 +47,8 @@ def compare(
         opponent's `ratio` to ours; `floor` with bytes, operations, seconds and the `share` of it that ours reaches;
         `skipped`: opponent → why.
     """
-    skipped = {name: _too_big(one.needs) for name, one in contestants.items() if one.needs > SHARE * free(device)}
+    room = SHARE * free(device)
+    skipped = {name: _too_big(one.needs) for name, one in contestants.items() if one.needs > room}
     calls = {name: one.make() for name, one in contestants.items() if name not in skipped}
     times = clock.in_turn(calls, scale.rounds, scale.seconds, device)
     lines: dict[str, dict[str, Any]] = {}

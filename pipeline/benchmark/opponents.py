@@ -91,14 +91,14 @@ class TextbookAdaptive(Textbook):
     def __init__(self, dim: int, capacity: int, sizes: list[int]) -> None:
         super().__init__(dim, 1)
         self.books = nn.ModuleList(Textbook(capacity // size, size, averaged=True) for size in sizes)
-        self.enters = nn.ModuleList(nn.Conv2d(dim, capacity // size, 1) for size in sizes)
-        self.leaves = nn.ModuleList(nn.Conv2d(capacity // size, dim, 1) for size in sizes)
+        self.project_in = nn.ModuleList(nn.Conv2d(dim, capacity // size, 1) for size in sizes)
+        self.project_out = nn.ModuleList(nn.Conv2d(capacity // size, dim, 1) for size in sizes)
         self.scores = nn.Linear(dim, len(sizes))
 
     def forward(self, latents: Float[Tensor, "b d h w"]) -> Quantized:
         weights = F.gumbel_softmax(self.scores(latents.mean((2, 3))), hard=True)
-        found = [book(enter(latents)) for book, enter in zip(self.books, self.enters, strict=True)]
-        outs = [leave(one.z) for leave, one in zip(self.leaves, found, strict=True)]
-        z = (torch.stack(outs, 1) * weights[:, :, None, None, None]).sum(1)
-        losses = torch.stack([one.losses["commitment_loss"] for one in found])
-        return Quantized(z, found[0].codes, {"commitment_loss": (weights.mean(0) * losses).sum()})
+        outputs = [book(project(latents)) for book, project in zip(self.books, self.project_in, strict=True)]
+        points = [project(output.z) for project, output in zip(self.project_out, outputs, strict=True)]
+        z = (torch.stack(points, 1) * weights[:, :, None, None, None]).sum(1)
+        losses = torch.stack([output.losses["commitment_loss"] for output in outputs])
+        return Quantized(z, outputs[0].codes, {"commitment_loss": (weights.mean(0) * losses).sum()})

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report import summary
-from pipeline.report.drawing import MARKERS, OURS, WIDTH, Picture, by_epoch, looks, scale_errors
+from pipeline.report.drawing import MARKERS, WIDTH, Picture, by_epoch, looks, scale_errors
 from pipeline.report.read import CHOSEN, Results, Row
 
 MEASURES = ("test_mse", "quantization_loss", "gradient_gap", "utilization")
@@ -79,7 +79,7 @@ def panel_of(panel: Axes, fixed: Sequence[Row], adaptive: Row | None, measure: s
         [place for place, _ in known],
         [kind.scale * one.mean for _, one in known],
         yerr=[kind.scale * (one.std or 0.0) for _, one in known],
-        color=OURS,
+        color="black",
         marker="o",
         capsize=2,
         label="fixed codebook",
@@ -94,7 +94,7 @@ def panel_of(panel: Axes, fixed: Sequence[Row], adaptive: Row | None, measure: s
     if measure != "utilization":
         scale_errors(panel)
     else:
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * panel.dataLim.y1)
 
 
 def ticks(panel: Axes, names: Sequence[str]) -> None:
@@ -241,7 +241,7 @@ def draw_across(results: Results) -> Iterator[tuple[Figure, Picture]]:
         ticks(panel, [*names, "adaptive"])
         panel.axvline(len(models) - 0.5, color="#BBBBBB", linewidth=0.8)
     scale_errors(axes[0])
-    axes[1].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 1.1 * axes[1].dataLim.y1)
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     titles = ", ".join(results.title(dataset) for dataset in found)
     yield (

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from pipeline.report import labels
+from pipeline.report import labels, tables
 from pipeline.report.drawing import WIDTH, Picture, plain
 from pipeline.report.read import Results
 from pipeline.report.summary import NONE
@@ -68,7 +68,7 @@ def machines(results: Results) -> str:
         lines.append(
             [
                 name,
-                f"{environment['device']}, {environment['threads']} threads, torch {environment['torch']}",
+                f"{tables.environment(environment, ('device', 'threads'))}, torch {environment['torch']}",
                 f"{best['bandwidth_gb_per_s']:,.1f} GB/s, {best['arithmetic_gflop_per_s']:,.0f} GFLOP/s",
                 "processor, without other work" if part["clock"] == "processor" else "wall",
                 "; ".join(remarks) or NONE,

@@ -40,8 +40,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     blocks: list[str] = []
     for dataset, name, rows in planned(results):
         about = results.plan["sweeps"][name]
-        heading = about["title"] or f"`{about['setting']}`"
-        blocks += [f"### {results.title(dataset)}: {heading}", opening(about, rows)]
+        blocks += [f"### {results.title(dataset)}: {about['title']}", opening(about, rows)]
         blocks += [pictures[one].markdown() for one in (f"{dataset}-sweep-{name}",) if one in pictures]
         blocks += [turning(about, rows)] if long(rows) else []
         blocks.append(table(about, rows))
@@ -75,7 +74,8 @@ def long(rows: Sequence[Row]) -> bool:
 def opening(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The swept setting, what else differs from the grid, and where the numbers come from."""
     changes = {f"{part}.{key}": value for part in tables.SECTIONS for key, value in about[part].items()}
-    text = f"`{about['setting']}` takes {', '.join(map(str, about['values']))}"
+    values = dict.fromkeys(written(swept(row)["value"]) for row in rows)
+    text = f"`{about['setting']}` takes {', '.join(values)}"
     text += f", with {tables.listed(changes)}." if changes else "."
     places = dict.fromkeys(tables.environment(row.environment, ("device", "threads")) for row in rows)
     commits = dict.fromkeys(tables.environment(row.environment, ("commit", "dirty")) for row in rows)
@@ -97,12 +97,7 @@ def table(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def name(about: Mapping[str, Any], row: Row) -> str:
-    return f"{row.title}, {symbol(about)} = {written(swept(row)['value'])}"
-
-
-def symbol(about: Mapping[str, Any]) -> str:
-    """The swept setting on an axis."""
-    return str(about["symbol"] or about["setting"].partition(".")[2])
+    return f"{row.title}, {about['symbol']} = {written(swept(row)['value'])}"
 
 
 def written(value: Any) -> str:
@@ -138,10 +133,10 @@ def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
         else:
             title, shown, caption = "as a sweep", ", ".join(one.title for one in drawn(about, rows)), CAPTION
         variants = ", ".join(dict.fromkeys(row.title for row in rows))
-        alt = f"{shown}, for {symbol(about)} = {', '.join(values)}; {variants}."
+        alt = f"{shown}, for {about['symbol']} = {', '.join(values)}; {variants}."
         if len(values) > 1 or long(rows):
             figure = epochs(about, rows) if long(rows) else panels(about, rows)
-            title = f"{results.title(dataset)}: {symbol(about)} {title}"
+            title = f"{results.title(dataset)}: {about['symbol']} {title}"
             yield figure, Picture(f"{dataset}-sweep-{sweep}", title, alt[0].upper() + alt[1:], caption)
 
 
@@ -175,7 +170,7 @@ def panels(about: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
     for panel, measure in zip(axes[0], measures, strict=False):
         panel.set_title(measure.head)
         scale(panel, measure.key)
-        value_axis(panel, places, symbol(about))
+        value_axis(panel, places, about["symbol"])
     if room:
         axes[0][-1].set_title("error against codes in use")
     handles, names = axes[0][0].get_legend_handles_labels()

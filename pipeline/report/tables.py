@@ -162,29 +162,37 @@ def settings(rows: Sequence[Row]) -> list[str]:
     A value is shared if more than half of the rows that have the setting have it so.
     """
     used = {row.variant: flat(row.settings) for row in rows}
-    shared: dict[str, Any] = {}
-    for key in dict.fromkeys(key for stated in used.values() for key in stated):
-        values = [stated[key] for stated in used.values() if key in stated]
-        usual = max(values, key=values.count)
-        if values.count(usual) > len(values) / 2:
-            shared[key] = usual
-    lines = [
-        [part, listed({key.partition(".")[2]: value for key, value in shared.items() if key.startswith(f"{part}.")})]
-        for part in SECTIONS
-    ]
-    paragraphs = [table(["", "shared by the rows that have the setting"], lines, left=2)]
+    shared = shared_settings(list(used.values()))
+    lines: dict[str, dict[str, Any]] = {}
+    for key, value in shared.items():
+        owners = [row.quantizer for row in rows if key in used[row.variant]]
+        part, _, name = key.partition(".")
+        head = part if len(owners) == len(rows) else f"{part}: {', '.join(dict.fromkeys(owners))}"
+        lines.setdefault(head, {})[name] = value
+    blocks = [table(["", "shared"], [[head, listed(stated)] for head, stated in lines.items()], left=2)]
     differing: dict[str, list[str]] = {}
     for variant, stated in used.items():
         own = {key: value for key, value in stated.items() if key not in shared or shared[key] != value}
         if own:
             differing.setdefault(listed(own), []).append(f"`{variant}`")
     if differing:
-        lines = [[", ".join(variants), own] for own, variants in differing.items()]
-        paragraphs.append(table(["variant", "differs in"], lines, left=2))
-    return paragraphs
+        body = [[", ".join(variants), own] for own, variants in differing.items()]
+        blocks.append(table(["variant", "differs in"], body, left=2))
+    return blocks
 
 
-SECTIONS = ("model", "quantizer", "train")
+def shared_settings(used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Key → the value that more than half of those have that have the key."""
+    shared = {}
+    for key in dict.fromkeys(key for stated in used for key in stated):
+        values = [stated[key] for stated in used if key in stated]
+        usual = max(values, key=values.count)
+        if values.count(usual) > len(values) / 2:
+            shared[key] = usual
+    return shared
+
+
+SECTIONS = ("model", "train", "quantizer")
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

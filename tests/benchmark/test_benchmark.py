@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,40 +10,65 @@ from pathlib import Path
 from typing import Any
 
 import made_up
+import pages
 import pytest
 import torch
 from conftest import ROOT, make_quantizer
 
-from pipeline import autoencoder
-from pipeline.benchmark import QUICK, apart, clock, compare, machine, opponents, overhead, quantizers, search, training
+from pipeline.benchmark import apart, clock, compare, machine, opponents, parts
 from pipeline.benchmark.__main__ import main, results
+from pipeline.benchmark.parts import overhead, quantizers, search, training
+from pipeline.benchmark.scale import QUICK
 from pipeline.core import files
-from pipeline.report import speed
-from pipeline.report.__main__ import main as report
+from pipeline.core.paths import Paths
+from pipeline.report import read, speed
 
 CPU = torch.device("cpu")
 
 
-def test_a_quick_run_fills_every_part_but_the_slow_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "reports/benchmark.json"
-    parts = [word for part in ("quantizers", "search", "training", "counting") for word in ("--part", part)]
-    monkeypatch.setattr(
-        "sys.argv", ["benchmark", "--quick", "--threads", "1", "--device", "cpu", *parts, "--out", str(out)]
-    )
-    main()
-    found = files.read_json(out)
-    assert found["quick"] is True
-    groups = [line["group"] for line in found["comparisons"]]
-    assert set(groups) == {"quantizer", "search", "step", "epoch", "distinct"}
-    assert found["finished"] is True
-    assert all(line["wrong"]["ours"] == 0 for line in found["comparisons"] if line["group"] == "search")
-    for line in found["comparisons"]:
+def test_the_parts_are_known_without_torch() -> None:
+    code = "import sys; from pipeline.benchmark import parts; print(*parts()); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == parts()
+    assert {"search", "quantizers", "training", "counting", "memory", "starting", "overhead"} <= set(parts())
+
+
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose best is known, so that nobody has to measure it."""
+    monkeypatch.setattr(machine, "bandwidth", lambda device, size=0: 1e10)
+    monkeypatch.setattr(machine, "arithmetic", lambda device: 1e11)
+
+
+SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((65536, 1),))
+
+
+@pytest.mark.usefixtures("slow_machine")
+@pytest.mark.parametrize(
+    ("part", "groups"), [("search", {"search"}), ("quantizers", {"quantizer"}), ("training", {"step", "epoch"})]
+)
+def test_a_part_has_a_line_per_comparison(part: str, groups: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "QUANTIZERS", ("lattice",))
+    *_, found = results(part, SMALLEST, CPU, True)
+    assert (found["part"], found["quick"], found["finished"]) == (part, True, True)
+    assert {line["group"] for line in found["lines"]} == groups
+    for line in found["lines"]:
         assert line["ours"]["low"] <= line["ours"]["median"] <= line["ours"]["high"]
         assert line["ours"]["runs"] >= 3
         assert line["opponents"] or line["skipped"]
         assert line["floor"]["seconds"] > 0
         assert all(other["ratio"]["median"] > 0 for other in line["opponents"].values())
-    assert json.dumps(found, allow_nan=False)
+        assert line.get("wrong", {}).get("ours", 0) == 0
+
+
+@pytest.mark.usefixtures("slow_machine")
+def test_the_command_measures_one_part_and_writes_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmark", "counting", "--quick", "--threads", "1", "--device", "cpu"])
+    main(Paths(tmp_path))
+    assert [path.name for path in (tmp_path / "reports/benchmark").iterdir()] == ["counting.json"]
+    found = files.read_json(Paths(tmp_path).benchmark("counting"))
+    assert [line["setting"]["codes"] for line in found["lines"]] == ["indices", "vectors of 64"]
+    assert (found["part"], found["quick"], found["finished"]) == ("counting", True, True)
 
 
 def test_contestants_take_turns_and_each_begins_a_round() -> None:
@@ -57,39 +79,15 @@ def test_contestants_take_turns_and_each_begins_a_round() -> None:
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
 
 
-FUSED = """
-import json
-import torch
-from pipeline.benchmark import QUICK, quantizers
-
-print(json.dumps(quantizers.fused(98, QUICK, torch.device("cpu"))))
-"""
-
-
-@pytest.mark.skipif(shutil.which(autoencoder.CXX) is None, reason="torch.compile needs a compiler")
-def test_a_compiled_lattice_is_measured_beside_itself_and_the_textbook() -> None:
-    """In a process where shapes are not checked: the compiler cannot follow the checks."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", FUSED], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["group"] == "compiled"
-    assert list(found["opponents"]) == ["ours, not compiled", "textbook", "textbook, compiled"]
-
-
-def test_without_a_compiler_a_compiled_lattice_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert quantizers.fused(98, QUICK, CPU)["left_out"] == "needs a compiler, which was not found"
-
-
 def test_dvc_is_timed_with_the_real_stages_and_idle_commands(tmp_path: Path, params: dict[str, Any]) -> None:
     for name in ("pipeline", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    files.write_yaml(tmp_path / "params.yaml", {**params, "grid": {**params["grid"], "variants": ["vq", "lattice"]}})
-    found = overhead.measure(tmp_path)
-    assert found["stages"] == 1 + 2 + 2 * 2 + 1  # plan, download and preprocess, train and evaluate, report
-    assert 0 < found["again"] < found["first"]
+    grid = {**params["grid"], "variants": ["vq", "lattice"]}
+    files.write_yaml(tmp_path / "params.yaml", {**params, "grid": grid})
+    (line,) = overhead.measure(QUICK, CPU, tmp_path)
+    assert line["stages"] == 1 + 2 + 2 * 2 + 1  # plan, download and preprocess, train and evaluate, report
+    assert line["first"] > 0
+    assert line["again"] > 0
 
 
 def test_an_idle_command_writes_what_the_stage_would() -> None:
@@ -109,13 +107,20 @@ def test_extra_memory_sees_what_a_call_holds_at_once() -> None:
     assert held is None or 150 < held < 300
 
 
+@pytest.mark.usefixtures("slow_machine")
 def test_a_floor_is_the_longer_of_bytes_and_operations() -> None:
-    little, many, much = machine.Work(8.0, 0.0), machine.Work(8.0, 1e12), machine.Work(1e12, 8.0)
-    assert machine.floor(little, CPU) < machine.floor(many, CPU)
-    assert machine.floor(little, CPU) < machine.floor(much, CPU)
-    assert machine.floor(many, CPU) == pytest.approx(1e12 / machine.arithmetic(CPU))
+    """At 10 GB/s and 100 GFLOP/s."""
+    assert machine.floor(machine.Work(8.0, 0.0), CPU) == pytest.approx(8e-10)
+    assert machine.floor(machine.Work(8.0, 1e12), CPU) == pytest.approx(10.0)
+    assert machine.floor(machine.Work(1e12, 8.0), CPU) == pytest.approx(100.0)
 
 
+def test_a_machines_best_is_measured() -> None:
+    assert machine.bandwidth(CPU, 2**16) > 0
+    assert machine._products(CPU, 16) > 0
+
+
+@pytest.mark.usefixtures("slow_machine")
 def test_an_opponent_that_does_not_fit_is_named_and_left_out() -> None:
     never = compare.Contestant(lambda: pytest.fail("it was made"), needs=1e18)
     made = {"ours": compare.Contestant(lambda: lambda: None), "huge": never}
@@ -195,6 +200,7 @@ def test_a_contestant_apart_is_made_there_and_times_itself() -> None:
     assert not side._process.is_alive()
 
 
+@pytest.mark.usefixtures("slow_machine")
 def test_what_a_machine_is_too_small_or_slow_for_is_left_out_with_the_reason() -> None:
     big = training.step("vq", (3, 64, 64), (64,), 10**6, QUICK, CPU, {})
     assert big["left_out"].startswith("needs about 1")
@@ -202,6 +208,7 @@ def test_what_a_machine_is_too_small_or_slow_for_is_left_out_with_the_reason() -
     assert slow["left_out"].startswith("takes 0.0 s")
 
 
+@pytest.mark.usefixtures("slow_machine")
 def test_a_run_that_is_killed_leaves_what_it_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     line = {"group": "quantizer", "setting": {}}
 
@@ -212,8 +219,8 @@ def test_a_run_that_is_killed_leaves_what_it_measured(monkeypatch: pytest.Monkey
     monkeypatch.setattr(quantizers, "measure", killed)
     kept = []
     with pytest.raises(KeyboardInterrupt):
-        for found in results(QUICK, CPU, True, ["quantizers"]):
-            kept.append((found["finished"], list(found["comparisons"])))
+        for found in results("quantizers", QUICK, CPU, True):
+            kept.append((found["finished"], list(found["lines"])))
     assert kept == [(False, [line])]
 
 
@@ -222,7 +229,7 @@ def test_work_of_a_search() -> None:
     assert quantizers.search_work(10, 65536, 1).operations == 2 * 10 * 16
 
 
-def a_benchmark() -> dict[str, Any]:
+def add_lines(paths: Paths) -> None:
     """One line of each kind, with numbers that a reader can check."""
     ours = {"median": 0.002, "low": 0.001, "high": 0.004, "runs": 5, "memory_mb": 7.0}
     ratio = {"median": 3.0, "low": 2.5, "high": 3.5, "runs": 5}
@@ -232,67 +239,50 @@ def a_benchmark() -> dict[str, Any]:
         "floor": {"bytes": 1.0, "operations": 1.0, "seconds": 5e-4, "share": 0.25},
     }
     setting = {"quantizer": "lattice", "K": 512, "D": 64, "vectors": 98}
-    environment = {"device": "a made-up CPU", "threads": 1, "torch": "2.12"}
-    memory = {
-        "what": "step",
-        "images": 64,
-        "vectors": 350464,
-        "before_mb": 500.0,
-        "peak_mb": 900.0,
-        "textbook_mb": 183744.0,
-    }
+    made_up.add_benchmark(paths, "quantizers", [{"group": "quantizer", "setting": setting, **line}])
+    wrong = {"ours": 0, "full matrix": 41}
+    search = {"setting": {"K": 512, "D": 128, "vectors": 98}, "wrong": wrong, "extra_mb": 12.0, "extra_vectors": 12544}
+    made_up.add_benchmark(paths, "search", [{**line, "group": "search", **search}])
+    step = {"setting": {"quantizer": "vq", "batch": 32}, "per_second": 8765.0, "unit": "images"}
+    step |= {"skipped": {}}  # one opponent, whose share of the floor is then shown
+    left = {"group": "step", "setting": {"quantizer": "vq", "batch": 256}, "left_out": "needs about 20 GB"}
+    made_up.add_benchmark(paths, "training", [{**line, "group": "step", **step}, left], finished=False)
+    memory = {"what": "step", "images": 64, "vectors": 350464}
+    memory |= {"before_mb": 500.0, "peak_mb": 900.0, "textbook_mb": 183744.0}
+    made_up.add_benchmark(paths, "memory", [memory])
+    made_up.add_benchmark(paths, "overhead", [{"stages": 54, "first": 13.94, "again": 1.66}])
     spread = {"median": 1.25, "low": 1.0, "high": 2.0, "runs": 3}
-    search = {
-        **line,
-        "group": "search",
-        "setting": {"K": 512, "D": 128, "vectors": 98},
-        "wrong": {"ours": 0, "full matrix": 41},
-        "extra_mb": 12.0,
-        "extra_vectors": 12544,
-    }
-    step = {
-        **line,
-        "group": "step",
-        "setting": {"quantizer": "vq", "batch": 32},
-        "skipped": {},  # one opponent, whose share of the floor is then shown
-        "per_second": 8765.0,
-        "unit": "images",
-    }
-    return {
-        "environment": environment,
-        "quick": False,
-        "finished": False,
-        "left_out": [{"group": "step", "setting": {"quantizer": "vq", "batch": 256}, "left_out": "needs about 20 GB"}],
-        "clock": "processor",
-        "machine": {"bandwidth_gb_per_s": 20.0, "arithmetic_gflop_per_s": 90.0},
-        "comparisons": [{"group": "quantizer", "setting": setting, **line}, search, step],
-        "memory": [memory],
-        "overhead": {"stages": 54, "first": 13.94, "again": 1.66},
-        "starting": {"train": {"seconds": spread, "processor_seconds": {**spread, "median": 0.75}}},
-    }
+    start = {"command": "train", "seconds": spread, "processor_seconds": {**spread, "median": 0.75}}
+    made_up.add_benchmark(paths, "starting", [start])
 
 
-def test_the_report_shows_a_benchmark_where_there_is_one(tmp_path: Path) -> None:
-    made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
-    report(tmp_path)
-    assert "## Time and memory" not in (tmp_path / "reports/report.md").read_text()
-    files.write_json(tmp_path / "reports/benchmark.json", a_benchmark())
-    report(tmp_path)
-    text = (tmp_path / "reports/report.md").read_text()
-    shown = ["a made-up CPU, 1 threads", "2 [1, 4]", "3.00× [2.50, 3.50], 7 MB", "needs 9.0 GB", "25%", "183,744"]
-    shown += [
-        "stopped before its end",
-        "images per second",
-        "textbook's share",
-        "DVC itself took 13.9 s for the 54 stages",
-        " 8%",
-        "512",
-        "batch 256 (needs about 20 GB)",
-        "12 at 12,544",
-        "41",
-    ]
-    assert [words for words in shown if words not in text] == []
-    assert all((tmp_path / f"reports/figures/benchmark-{name}.png").is_file() for name in ("codes", "search"))
+def test_the_report_shows_the_parts_that_were_asked_for(tmp_path: Path) -> None:
+    paths = made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
+    before = read.read_results(paths)
+    assert speed.section(before, {}) == []
+    assert list(speed.draw(before)) == []
+    add_lines(paths)
+    found = read.read_results(paths)
+    drawn = {picture.name: (figure, picture) for figure, picture in speed.draw(found)}
+    text = "\n\n".join(speed.section(found, {name: picture for name, (_, picture) in drawn.items()}))
+    where = pages.line_of(text, "training")
+    assert where["measured on"] == "a made-up CPU, 1 thread, torch 2.12"
+    assert where["remarks"] == "stopped before its end"
+    step = next(block for block in pages.blocks(text) if "images per second" in block[0])
+    shown = dict(zip(pages.cells(step[0]), pages.cells(step[2]), strict=True))
+    assert (shown["ours, ms"], shown["images per second"], shown["memory, MB"]) == ("2 [1, 4]", "8,765", "7")
+    assert (shown["textbook"], shown["textbook's share"]) == ("3.00× [2.50, 3.50], 7 MB", "8%")
+    assert pages.line_of(text, "lattice")["huge"] == "needs 9.0 GB"
+    assert pages.line_of(text, "train ")["seconds of processor"] == "0.75"
+    for sentence in ("DVC itself took 13.9 s for the 54 stages", "batch 256 (needs about 20 GB)", "12 at 12,544"):
+        assert sentence in text
+    curves = drawn["benchmark-codes"][0].axes[0].lines
+    assert {line.get_label(): list(line.get_xydata()[0]) for line in curves} == {
+        "LL-VQ-VAE": [512, 2.0],
+        "LL-VQ-VAE, textbook": [512, 6.0],
+    }
+    searches = drawn["benchmark-search"][0].axes[0].lines
+    assert {line.get_label(): list(line.get_ydata()) for line in searches} == {"ours": [2.0], "textbook": [6.0]}
 
 
 @pytest.mark.parametrize(

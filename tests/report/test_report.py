@@ -159,8 +159,8 @@ def test_settings_are_those_that_the_rows_used() -> None:
     shared, differing = tables.settings(rows)
     assert [cells(line) for line in shared.splitlines()[2:]] == [
         ["model", "`dim` = 64"],
-        ["quantizer", "`levels` = [8, 5]"],
         ["train", "`epochs` = 1, `lr` = 0.1"],
+        ["quantizer: c", "`levels` = [8, 5]"],
     ]
     assert [cells(line) for line in differing.splitlines()[2:]] == [["`b`", "`train.epochs` = 3"]]
 
@@ -170,7 +170,7 @@ def test_from_the_settings_tables_every_setting_of_every_row_can_be_read(stated:
     """A row has a shared value unless its own line says otherwise."""
     rows = [a_row(f"v{place}", train={"epochs": 1, **one}) for place, one in enumerate(stated)]
     shared, *more = tables.settings(rows)
-    common = dict(re.findall(r"`(\w)` = (\d)", shared.splitlines()[-1]))
+    common = dict(re.findall(r"`(\w)` = (\d)", shared))
     own = {}
     for line in more[0].splitlines()[2:] if more else ():
         names, settings = cells(line)

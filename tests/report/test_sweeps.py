@@ -31,7 +31,7 @@ def test_a_sweep_of_ones_own_is_shown_with_its_values_and_measures(
     made: Paths, kept_figures: dict[str, Figure]
 ) -> None:
     """Of a variant, a setting and a measure that no file of the report names."""
-    zeal = section(made, "### Photographs: `quantizer.zeal`")
+    zeal = section(made, "### Photographs: quantizer.zeal")
     assert "`quantizer.zeal` takes little, much, with `train.epochs` = 3." in zeal
     assert "sharpness of my own, lines/mm" in line_of(zeal, "[A quantizer of my own, zeal = little]")
     (panel,) = kept_figures["photos-sweep-zeal"].axes

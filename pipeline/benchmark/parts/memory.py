@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from pipeline import quantizers, train
+from pipeline import quantizers
 from pipeline.benchmark import clock
 from pipeline.benchmark.parts.quantizers import EMA
 from pipeline.benchmark.scale import Scale
 from pipeline.core import cli, devices
+from pipeline.train.loop import Training
 
 CODES, SIDE, CHANNELS = 65536, 148, 64
 KD: dict[str, Any] = {"num_codes": CODES, "code_dim": 1, "beta": 0.25, "projection": "linear", "start": "normal", **EMA}
@@ -52,9 +53,9 @@ def step_call(images: int, device: torch.device) -> clock.Call:
         "quantizer": {"name": "kd", **KD},
         "train": {**TRAIN, "batch_size": images},
     }
-    training = train.Training("memory", settings, 0, (3, SIDE, SIDE), device)
+    training = Training("memory", settings, 0, (3, SIDE, SIDE), device)
     batch = torch.rand(images, 3, SIDE, SIDE, device=device).contiguous(memory_format=torch.channels_last)
-    return lambda: training.step(batch, 1, 1)
+    return lambda: training.step(batch)
 
 
 def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline import train
 from pipeline.autoencoder import Autoencoder
 from pipeline.benchmark import clock, machine
 from pipeline.benchmark.apart import OutOfMemory, Side
@@ -25,7 +24,8 @@ from pipeline.benchmark.opponents import Textbook, TextbookLattice
 from pipeline.benchmark.scale import Scale
 from pipeline.core import cli, devices, files
 from pipeline.datasets.io.batches import Images
-from pipeline.train import Training
+from pipeline.train.__main__ import validate
+from pipeline.train.loop import Training
 
 Shape = tuple[int, int, int]
 Widths = tuple[int, ...]
@@ -39,7 +39,7 @@ TRAIN: dict[str, Any] = {
     "batch_size": 64,
     "lr": 1e-3,
     "lr_decay": 1.0,
-    "idle_gradients": True,
+    "backprop_at_zero_lr": True,
     "max_images": None,
 }
 TRAIN |= {"flip": False, "device": "auto", "precision": "float32", "compile": False}
@@ -66,7 +66,7 @@ def measure(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
 def begin(device: torch.device) -> None:
     """As `pipeline.train` begins."""
     cli.keep_freed_memory()
-    train.set_up(device, "float32")
+    devices.set_up(device, "float32")
 
 
 def begin_plain(device: torch.device) -> None:
@@ -134,7 +134,7 @@ def our_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidde
     training, images = ours(name, shape, hidden, batch, device), Images(folder, "train", device)
     training.model.train()
     batches = endless(lambda: images.shuffled(batch, training.order, flip=False))
-    return lambda: training.step(next(batches), 1, 1)
+    return lambda: training.step(next(batches))
 
 
 def plain_steps(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
@@ -147,8 +147,13 @@ def plain_steps(device: torch.device, folder: Path, name: str, shape: Shape, hid
 
 def our_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
     training = ours(name, shape, hidden, batch, device)
-    splits = [Images(folder, split, device) for split in SPLITS]
-    return lambda: training.epoch(*splits)
+    train, val = (Images(folder, split, device) for split in SPLITS)
+
+    def call() -> None:
+        training.epoch(train)
+        validate(training.model, val, batch)
+
+    return call
 
 
 def plain_epoch(device: torch.device, folder: Path, name: str, shape: Shape, hidden: Widths, batch: int) -> clock.Call:
