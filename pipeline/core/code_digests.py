@@ -23,6 +23,7 @@ WITHOUT_EFFECT = {
     "pipeline.core.provenance": "commit, versions and hardware, which stand beside the numbers",
     "pipeline.core.registry": "finds the class that a setting names",
     "pipeline.core.schema": "checks settings; what it lets pass stands in the settings file",
+    "pipeline.datasets.io.fetch": "brings files, whose checksums stand in the data set",
 }
 """Module → why no number depends on it."""
 

@@ -122,8 +122,7 @@ def for_report(plan: Plan) -> dict[str, Any]:
         "benchmark": grid.benchmark,
         "labels": {variant: label(plan.file.variants[variant], name) for variant, name in quantizer_of.items()},
         "measures": [
-            {key: value for key, value in vars(measure).items() if key != "compute"}
-            for measure in getattr(metrics, "MEASURES", [])
+            {key: value for key, value in vars(measure).items() if key != "compute"} for measure in metrics.MEASURES
         ],
     }
 
@@ -138,7 +137,7 @@ def describe_sweep(sweep: Sweep) -> dict[str, Any]:
 def label(variant: Variant, quantizer: str) -> dict[str, str]:
     """Title, meaning and colour of a variant: its own, or else its quantizer's."""
     cls = quantizers.find(quantizer)
-    return {key: getattr(variant, key) or getattr(cls, key, quantizer) for key in ("title", "meaning", "colour")}
+    return {key: getattr(variant, key) or getattr(cls, key) for key in ("title", "meaning", "colour")}
 
 
 if __name__ == "__main__":

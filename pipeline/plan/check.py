@@ -14,16 +14,16 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, create_model
 
 import pipeline
-from pipeline import datasets, metrics, quantizers
+from pipeline import datasets, quantizers
 from pipeline.core.errors import UserError
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
 from pipeline.core.schema import Section, check, did_you_mean
 from pipeline.datasets import Dataset
+from pipeline.metrics import MEASURES
 from pipeline.plan import config
 from pipeline.plan.config import CHANGED, File, Grid, Params, Row
 
-MEASURES = getattr(metrics, "MEASURES", [])
 BENCHMARK = sorted(m.name for m in pkgutil.iter_modules([str(Path(pipeline.__file__).parent / "benchmark" / "parts")]))
 """The parts of the benchmark."""
 
@@ -145,8 +145,7 @@ def check_references(params: Params, grid: Grid) -> None:
     settings = [f"{section}.{key}" for section in CHANGED for key in params[section]]
     for name, sweep in params["sweeps"].items():
         _require(f"sweeps.{name}.variants", sweep["variants"], variants)
-        if MEASURES:
-            _require(f"sweeps.{name}.measures", sweep.get("measures", []), [measure.key for measure in MEASURES])
+        _require(f"sweeps.{name}.measures", sweep.get("measures", []), [measure.key for measure in MEASURES])
         if sweep["setting"] not in settings:
             raise UserError(
                 f"sweeps.{name}.setting is {sweep['setting']!r}{did_you_mean(sweep['setting'], settings)}, "
@@ -232,12 +231,12 @@ def check_images(params: Params, rows: Iterable[Row], built: Mapping[str, Datase
         UserError: they cannot.
     """
     for row in rows:
-        shape, times = getattr(built[row.dataset], "image_shape", None), len(row.model["hidden"])
-        if shape and any(side % 2**times for side in shape):
+        shape, widths = built[row.dataset].image_shape, row.model["hidden"]
+        if shape and any(side % 2 ** len(widths) for side in shape):
             swept = config.sweep_values(params)[row.variant] if row.sweep else None
             key = config.merge_row(params, row.dataset, row.variant, swept)["model"].stated["hidden"][-1]
             raise UserError(
-                f"{key} has {times} widths, each of which halves the picture, but {row.dataset} has pictures of "
+                f"{key} is {widths}, each of which halves height and width, but {row.dataset} has pictures of "
                 f"{shape[0]}×{shape[1]}."
             )
 

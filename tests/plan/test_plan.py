@@ -1,16 +1,22 @@
-"""The plan: one file per row with exactly what it depends on, settings and code."""
+"""The plan: a file for each row with exactly what it depends on, settings and code."""
 
 from __future__ import annotations
 
-import subprocess
+import copy
+import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 
-from pipeline.core import code_digests, files
-from pipeline.plan import __main__ as plan
-from pipeline.plan import config
+from pipeline import quantizers
+from pipeline.core import files
+from pipeline.core.errors import UserError
+from pipeline.datasets.photos import Photos
+from pipeline.plan import __main__ as stage
+from pipeline.plan import check, config
 
 
 @pytest.fixture
@@ -22,7 +28,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned() -> dict[str, str]:
-    return {path.as_posix(): path.read_text() for path in Path("reports/settings").rglob("*.yaml")}
+    """File below reports/settings → its text."""
+    folder = Path("reports/settings")
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.yaml")}
 
 
 def edit(before: str, after: str) -> None:
@@ -32,77 +40,163 @@ def edit(before: str, after: str) -> None:
 
 
 def test_a_file_for_every_row_of_the_grid(project: Path) -> None:
-    plan.main()
-    rows = config.rows(config.read_params())
+    stage.main()
+    rows = check.plan(config.read_params()).rows
     written = files.read_yaml(Path("reports/settings/plan.yaml"))
     assert written["rows"] == [row.name for row in rows]
     for row in rows:
         settings = files.read_yaml(Path(f"reports/settings/{row.name}.yaml"))
-        assert {key: settings[key] for key in vars(row)} == vars(row)
+        assert settings.keys() == vars(row).keys() - {"sweep"} | {"code"}
+        assert vars(row).items() >= {key: settings[key] for key in settings if key != "code"}.items()
 
 
 def test_only_what_a_parameter_touches_changes(project: Path) -> None:
-    plan.main()
+    edit("  sweeps: []", "  sweeps: [lattice_codes_64, lattice_gamma_1, vq_codes_64]")
+    stage.main()
     before = planned()
     edit("gamma: 1.0  ", "gamma: -1.0 ")
-    plan.main()
+    stage.main()
     after = planned()
-    changed = {Path(name) for name in after if after[name] != before.get(name)} - {Path("reports/settings/plan.yaml")}
-    rows = {path.stem for path in changed if path.parent.name == "settings"}
-    assert rows == {f"photos-{v}" for v in ("lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected")}
-    swept = {path.parent.name for path in changed if path.parent.parent.name == "sweeps"}
-    assert swept == {"photos-codes", "photos-init"}  # the others state γ or have none
+    changed = {name for name in after if after[name] != before.get(name)}
+    names = ("lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected", "lattice_codes_64")
+    assert changed == {f"photos-{name}.yaml" for name in names}
 
 
 def test_rows_that_left_the_grid_leave_the_plan(project: Path) -> None:
-    plan.main()
+    stage.main()
     edit("\n  - vq_ema\n", "\n")
-    plan.main()
+    stage.main()
     assert not Path("reports/settings/photos-vq_ema.yaml").exists()
     assert Path("reports/settings/photos-vq.yaml").exists()
 
 
 def test_check_writes_nothing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["plan", "--check"])
-    plan.main()
+    stage.main()
     assert [path.name for path in project.iterdir()] == ["params.yaml"]
 
 
-def test_changed_parameters_are_those_that_differ_from_the_committed_ones(project: Path) -> None:
-    assert plan.changed(config.read_params()) == {}
-    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "."]):
-        subprocess.run(["git", *words], check=True)
-    edit("gamma: 1.0  ", "gamma: -1.0 ")
-    edit("\n  - vq_ema\n", "\n")
-    changed = plan.changed(config.read_params())
-    assert changed.keys() == {"grid.variants", "quantizer.gamma"}
-    assert changed["quantizer.gamma"] == -1.0
+def test_what_the_report_shows_of_sweeps_and_what_it_calls_variants(project: Path) -> None:
+    edit("  sweeps: []", "  sweeps: [vq_codes_64, lattice_linear_try_2_5, lattice_linear_try_1]")
+    text = """
+      try:
+        setting: quantizer.init
+        values: [2.5, 1.0]
+        variants: [lattice_linear]
+        train: {epochs: 2}
+    """
+    edit("\nsweeps:", "\nsweeps:" + textwrap.indent(textwrap.dedent(text).rstrip(), "  "))
+    stage.main()
+    plan = files.read_yaml(Path("reports/settings/plan.yaml"))
+    assert list(plan["sweeps"]) == ["codes", "try"]
+    assert plan["sweeps"]["codes"]["title"] == "The size of the codebook, K"
+    assert plan["sweeps"]["codes"]["rows"] == ["photos-vq_codes_64"]
+    assert plan["sweeps"]["try"] == {
+        "title": "quantizer.init",
+        "symbol": "init",
+        "measures": ["test_mse", "codes_in_use"],
+        "setting": "quantizer.init",
+        "values": [2.5, 1.0],
+        "variants": ["lattice_linear"],
+        "model": {},
+        "quantizer": {},
+        "train": {"epochs": 2},
+        "rows": ["photos-lattice_linear_try_2_5", "photos-lattice_linear_try_1"],
+    }
+    labels = plan["labels"]
+    assert list(labels) == [*plan["variants"], "lattice_linear"]
+    lattice = quantizers.find("lattice")
+    assert labels["lattice"] == {key: getattr(lattice, key) for key in ("title", "meaning", "colour")}
+    assert labels["lattice_linear"]["title"] == "LL-VQ-VAE, linear output"
+    assert labels["lattice_linear"]["colour"] == lattice.colour
+    measure = next(measure for measure in plan["measures"] if measure["key"] == "test_mse")
+    assert measure.keys() == {"key", "title", "unit", "scale", "decimals", "better", "split"}
 
 
-def test_code_of_a_row_is_what_its_training_imports() -> None:
-    lattice = code_digests.digests("pipeline.train", "pipeline.quantizers.lattice")
-    vq = code_digests.digests("pipeline.train", "pipeline.quantizers.vq")
-    assert {
-        "pipeline/train.py",
-        "pipeline/autoencoder.py",
-        "pipeline/datasets/io/batches.py",
-    } <= lattice.keys() & vq.keys()
-    assert "pipeline/quantizers/vq.py" not in lattice
-    assert "pipeline/quantizers/search/__init__.py" not in lattice
-    assert {"pipeline/quantizers/vq.py", "pipeline/quantizers/search/__init__.py"} <= vq.keys()
-    assert not any("report" in name or "cli" in name or "evaluate" in name for name in lattice)
+# what is refused or told before anything is spent
 
 
-def digest_of(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(code_digests, "ROOT", folder)
-    (folder / "pipeline").mkdir(exist_ok=True)
-    (folder / "pipeline/part.py").write_text(text)
-    return code_digests.digests("pipeline.part")["pipeline/part.py"]
+def changed(params: dict[str, Any], **sections: dict[str, Any]) -> dict[str, Any]:
+    """A copy with sections updated, one level deep."""
+    params = copy.deepcopy(params)
+    for section, update in sections.items():
+        params[section] |= update
+    return params
 
 
-def test_comments_and_docstrings_retrain_nothing_and_code_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = digest_of('"""One."""\ndef f(x):\n    """Two."""\n    return x + 1\n', tmp_path, monkeypatch)
-    other = digest_of('"""Uno."""\n# why\ndef f(x):\n    """Due."""\n    return (x + 1)  # so\n', tmp_path, monkeypatch)
-    changed = digest_of('"""One."""\ndef f(x):\n    """Two."""\n    return x + 2\n', tmp_path, monkeypatch)
-    assert plain == other
-    assert plain != changed
+@pytest.mark.parametrize(
+    ("quantizer", "sentence"),
+    [
+        ({"name": "kd", "projection": "regroup", "code_dim": 48}, r"code_dim is 48, but .*64"),
+        ({"name": "adaptive", "capacity": 96, "sizes": [64]}, r"sizes holds 64, which does not divide"),
+        ({"name": "lfq", "num_codes": 500}, r"num_codes is 500, but should be a power of 2"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused_where_they_stand(
+    params: dict[str, Any], quantizer: dict[str, Any], sentence: str
+) -> None:
+    params = changed(params, variants={"mine": {"quantizer": quantizer}}, grid={"variants": ["vq", "mine"]})
+    with pytest.raises(UserError, match=rf"^params.yaml: variants\.mine\.quantizer: {sentence}"):
+        check.plan(params)
+    sweep = {"setting": "train.epochs", "values": [1], "variants": ["mine"]}
+    params = changed(params, grid={"variants": ["vq"], "sweeps": ["mine_try_1"]}, sweeps={"try": sweep})
+    with pytest.raises(UserError, match=rf"^params.yaml: sweeps\.try\.quantizer: {sentence}"):
+        check.plan(params)
+
+
+def test_a_data_set_that_refuses_its_settings_is_named(params: dict[str, Any]) -> None:
+    folder = {"data": {"path": "pictures", "split_folders": {"val": "a"}}}
+    with pytest.raises(UserError, match=r"^params.yaml: datasets\.folder\.data: .*split_folders names val"):
+        check.plan(changed(params, datasets={"folder": folder}))
+
+
+def test_pictures_that_cannot_be_halved_are_refused(params: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Photos, "image_shape", (32, 34))
+    sentence = r"photos\.model\.hidden is \[16, 32\], each of .*, but photos has pictures of 32×34"
+    with pytest.raises(UserError, match=sentence):
+        check.plan(params)
+    monkeypatch.setattr(Photos, "image_shape", None)  # only the files tell
+    check.plan(params)
+    folder = {"data": {"path": "pictures", "size": 33}}
+    sentence = r"params.yaml: model\.hidden is \[64\], .*, but folder has pictures of 33×33"
+    with pytest.raises(UserError, match=sentence):
+        check.plan(changed(params, grid={"datasets": ["folder"]}, datasets={"folder": folder}))
+
+
+def test_a_parameter_that_no_row_takes_is_told_with_the_place_that_states_its_own(params: dict[str, Any]) -> None:
+    params = changed(params, grid={"variants": ["vq", "lattice"]}, datasets={"photos": {"train": {"epochs": 3}}})
+    told = "train.epochs is taken by no row, since datasets.photos states its own"
+    assert told in check.plan(params).unused.split("; ")
+    params["grid"]["datasets"].append("mnist")  # whose rows take it
+    assert "train.epochs" not in check.plan(params).unused
+    params["variants"]["vq"]["train"] = {"lr": 1e-4}
+    params["variants"]["lattice"]["train"] = {"lr": 1e-4}
+    assert "train.lr is taken by no row, since variants.vq and 1 more state its own" in check.plan(params).unused
+    params["datasets"] = {}
+    params["variants"]["vq"]["train"] = {}
+    assert check.plan(params).unused == ""
+
+
+def test_a_quantizer_added_as_the_readme_says_trains_at_a_constant_learning_rate(
+    params: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent("""
+            from pipeline.quantizers.vq import VQ
+
+            class Mine(VQ):
+                title, meaning, colour = "mine", "a codebook of my own", "#123456"
+        """)
+    )
+    monkeypatch.setattr(quantizers, "__path__", [*quantizers.__path__, str(tmp_path)])
+    params = changed(params, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["vq", "mine"]})
+    vq, mine = check.plan(params).rows
+    assert (vq.train["lr_decay"], mine.train["lr_decay"]) == (0.0, 1.0)
+    assert {**mine.train, "lr_decay": 0.0} == vq.train
+    assert {**mine.quantizer, "name": "vq"} == vq.quantizer
+
+
+def test_no_password_of_a_mirror_reaches_a_file(project: Path) -> None:
+    edit("mirror: null", "mirror: 'https://me:secret@example.org/'")
+    stage.main()
+    assert not [name for name, text in planned().items() if re.search("secret|example", text)]
