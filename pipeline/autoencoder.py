@@ -28,7 +28,7 @@ from pipeline.core.errors import UserError
 from pipeline.quantizers import Quantized, Quantizer
 
 LARGE = 2**22
-"""Numbers of latents that a CPU decodes at once; decoding so many holds about five times as many at a common width."""
+"""Numbers in a batch's latents beyond which a CPU works in pieces."""
 
 
 class Residual(nn.Module):
@@ -102,6 +102,9 @@ class Autoencoder(nn.Module):
         quantizer: its D is the latents'.
         channels: C of the images.
         Others: see `Encoder` and `Decoder`.
+
+    Attributes:
+        multiple: 2ⁿ; height and width of the images must be multiples of it.
     """
 
     def __init__(
@@ -116,26 +119,38 @@ class Autoencoder(nn.Module):
         output_activation: bool,
     ) -> None:
         super().__init__()
+        self.multiple = 2 ** len(hidden)
         self.encoder = Encoder(channels, dim, hidden, residual_blocks, latent_activation)
         self.quantizer = quantizer
         self.decoder = Decoder(channels, dim, hidden, residual_blocks, output_activation)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c h w"], Quantized]:
         """Reconstructions of the images, and what the quantizer gave."""
-        latents = self.encoder(images)  # (B, D, H/2ⁿ, W/2ⁿ)
-        quantized = self.quantizer(latents)
+        quantized = self.quantizer(self.encode(images))
         return self.decode(quantized.z), quantized
 
-    def decode(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c height width"]:
-        """What the decoder makes of quantized latents.
+    def encode(self, images: Float[Tensor, "b c height width"]) -> Float[Tensor, "b d h w"]:
+        """Latents, before they are quantized; height and width are multiples of `multiple`."""
+        height, width = (side // self.multiple for side in images.shape[2:])
+        return _in_pieces(self.encoder, images, self.quantizer.dim * height * width)
 
-        On a CPU it decodes a large batch in pieces and, where gradients are wanted, works out each piece's activations
-        again on the way back, so that only one piece's are held at a time.
-        """
-        pieces = z.split(max(1, LARGE // z.shape[1:].numel())) if z.device.type == "cpu" else (z,)
-        if len(pieces) == 1 or not torch.is_grad_enabled():
-            return self.decoder(z)
-        return torch.cat([checkpoint(self.decoder, piece, use_reentrant=False) for piece in pieces])
+    def decode(self, z: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c height width"]:
+        """Reconstructions from quantized latents."""
+        return _in_pieces(self.decoder, z, z[0].numel())
+
+
+def _in_pieces(module: nn.Module, batch: Float[Tensor, "b ..."], latents: int) -> Float[Tensor, "b ..."]:
+    """`module(batch)`; in training, large batches on a CPU in pieces whose activations are not kept.
+
+    They are worked out again on the way back, so that only one piece's are held at a time.
+
+    Args:
+        latents: numbers in the latents of one image.
+    """
+    if batch.device.type != "cpu" or not torch.is_grad_enabled() or len(batch) * latents <= LARGE:
+        return module(batch)
+    pieces = batch.split(max(1, LARGE // 2 // latents))
+    return torch.cat([checkpoint(module, piece, use_reentrant=False) for piece in pieces])
 
 
 def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> Autoencoder:

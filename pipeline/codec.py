@@ -27,14 +27,12 @@ class Codec:
         model: the trained autoencoder.
         channels: 1 for grey, 3 for colour.
         offset: subtracted from pixels in [0, 1] before they enter the network.
-        halvings: n, how often the network halves height and width.
     """
 
-    def __init__(self, model: Autoencoder, channels: int, offset: float, halvings: int) -> None:
+    def __init__(self, model: Autoencoder, channels: int, offset: float) -> None:
         self.model = model.eval()
         self.channels = channels
         self.offset = offset
-        self.multiple = 2**halvings
 
     @torch.no_grad()
     def encode(self, picture: Image.Image | str | Path | UInt8[np.ndarray, ...]) -> Int[np.ndarray, "h w ..."]:
@@ -53,13 +51,13 @@ class Codec:
         """
         pixels = self._pixels(picture)  # (H, W, C)
         height, width, _ = pixels.shape
-        if height % self.multiple or width % self.multiple:
+        if height % self.model.multiple or width % self.model.multiple:
             raise UserError(
-                f"the picture is {width}×{height} pixels, but this model needs multiples of {self.multiple}; "
+                f"the picture is {width}×{height} pixels, but this model needs multiples of {self.model.multiple}; "
                 "crop or resize it."
             )
         images = to_floats(torch.from_numpy(pixels).permute(2, 0, 1)[None], self.offset)  # (1, C, H, W)
-        codes = self.model.quantizer(self.model.encoder(images)).codes[0]
+        codes = self.model.quantizer(self.model.encode(images)).codes[0]
         return codes.numpy()
 
     @torch.no_grad()
@@ -86,8 +84,8 @@ def load(row: str, seed: int, root: str | Path) -> Codec:
     settings = files.read_yaml(path)
     if seed not in settings["seeds"]:
         raise UserError(f"{row} was not trained with seed {seed}; there is {', '.join(map(str, settings['seeds']))}.")
-    channels, height, width = settings["shape"]
+    height, width, channels = settings["shape"]
     with torch.random.fork_rng():  # building draws weights, which are then replaced
         model = autoencoder.build(settings, (channels, height, width), seed)
     autoencoder.load(model, paths.weights(row, seed))
-    return Codec(model, channels, settings["offset"], len(settings["model"]["hidden"]))
+    return Codec(model, channels, settings["offset"])

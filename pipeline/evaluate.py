@@ -8,13 +8,15 @@ models/<row>/, reports/history/<row>.csv, data/prepared/<dataset>/
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import itertools
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -90,28 +92,53 @@ def evaluate_seed(
     device = devices.choose(settings["train"]["device"])
     devices.set_precision(settings["train"]["precision"])
     splits = _splits(settings, options, paths, device)
-    test = splits["test"]
+    test, images_at_once = splits["test"], at_once(options["batch_size"], splits["test"].shape)
     about = files.read_json(paths.model(row) / "about.json")
-    history = pd.read_csv(paths.history(row)).query("seed == @seed").to_dict("records")
+    history = _history(paths.history(row), seed)
     model = autoencoder.build(settings, test.shape, seed)
     start = {name: value.clone() for name, value in model.quantizer.state_dict().items()}
     autoencoder.load(model, paths.weights(row, seed))
-    steps_per_epoch = -(-about["images"] // settings["train"]["batch_size"])
-    learned = model.quantizer.learned(start, steps_per_epoch * sum(line["learning_rate"] for line in history))
+    steps = -(-about["images"] // settings["train"]["batch_size"])  # per epoch
+    learned = model.quantizer.learned(start, steps * sum(line["learning_rate"] for line in history))
     model.to(device).eval()
-    batch_size = at_once(options["batch_size"], test.shape)
+    passed = pass_splits(model, splits, images_at_once, options["counting_memory"] * 10**6)
+    loss, gap = gradients.quantization_costs(
+        model.encode, model.quantizer, model.decode, test.batch(slice(0, images_at_once))
+    )
     shuffled = splits["train"].shuffled(settings["train"]["batch_size"], torch.Generator().manual_seed(0), flip=False)
-    moving = diagnostics.moving_codes(model, itertools.islice(shuffled, options["moving_batches"]))
-    known = {"learned": learned, "moving": moving, "history": history, "peak_memory_mb": about["peak_memory_mb"]}
-    measured, selection = measure(model, splits, batch_size, options["counting_memory"] * 10**6, known)
-    numbers = {one.key: one.compute(measured) for one in MEASURES}
+    measured = Measured(
+        quantizer=model.quantizer,
+        shape=test.shape,
+        errors=passed.errors,
+        fitted=passed.fitted,
+        tested=passed.tested,
+        quantization_loss=loss,
+        gradient_gap=gap,
+        learned=learned,
+        moving=diagnostics.moving_codes(model, itertools.islice(shuffled, options["moving_batches"])),
+        history=history,
+        peak_memory_mb=about["peak_memory_mb"],
+    )
+    numbers: dict[str, Any] = {measure.key: measure.compute(measured) for measure in MEASURES}
+    numbers["selection"] = selection(model, passed, test)
+    return numbers, _arrays(model, measured, test, options["pictures"])
+
+
+def _history(path: Path, seed: int) -> list[dict[str, float]]:
+    """The lines of a seed, without empty cells."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if int(line["seed"]) == seed]
+    return [{column: float(value) for column, value in line.items() if value} for line in lines]
+
+
+def _arrays(model: Autoencoder, measured: Measured, test: Images, pictures: int) -> dict[str, np.ndarray]:
+    reconstructions = model(test.batch(shown(len(test), pictures)))[0]
     usage = measured.tested.counter.counts(USAGE)
-    reconstructions = model(test.batch(shown(len(test), options["pictures"])))[0]
-    return {**numbers, "selection": selection}, {
+    return {
         "reconstructions": batches.to_pixels(reconstructions, test.offset),
         "usage": np.pad(usage, (0, USAGE - len(usage))),
-        "moving_batches": np.array(list(moving)),
-        "moving_codes": np.array(list(moving.values())),
+        "moving_batches": np.array(list(measured.moving)),
+        "moving_codes": np.array(list(measured.moving.values())),
     }
 
 
@@ -121,46 +148,41 @@ def at_once(batch_size: int, shape: tuple[int, int, int]) -> int:
     return max(1, min(batch_size, PIXELS // (height * width)))
 
 
-def measure(
-    model: Autoencoder, splits: dict[str, Images], batch_size: int, memory: int, known: dict[str, Any]
-) -> tuple[Measured, dict[str, dict[str, float]] | None]:
+@dataclass(frozen=True)
+class Passed:
+    """What one pass over each split collects.
+
+    Attributes:
+        errors: split → the mean squared error of each image.
+        shares: split → which share of each image's codes is of each codebook; no columns for a quantizer that does not
+            choose among several.
+        fitted, tested: the codes of the training and validation images, and those of the test images.
+    """
+
+    errors: dict[str, Float[Tensor, " images"]]
+    shares: dict[str, Float[Tensor, "images codebooks"]]
+    fitted: Codes
+    tested: Codes
+
+
+def pass_splits(model: Autoencoder, splits: dict[str, Images], batch_size: int, memory: int) -> Passed:
     """Pass every split once through a frozen model.
 
     Args:
         memory: bytes that counting may take; see `counting.Counter`.
-        known: what `Measured` holds besides.
-
-    Returns:
-        What was collected, and how often each codebook was selected on test, where the quantizer has several.
     """
     fitted, tested = Codes(memory), Codes(memory, by_dimension=True)
-    codes = {"train": fitted, "val": fitted, "test": tested}
-    errors, shares = {}, {}
-    for split, images in splits.items():
-        errors[split], shares[split] = pass_through(model, split, images, batch_size, codes[split])
-    test, names = splits["test"], model.quantizer.codebook_names
-    costs = gradients.quantization_costs(model.encoder, model.quantizer, model.decode, test.batch(slice(0, batch_size)))
-    measured = Measured(model.quantizer, test.shape, errors, fitted, tested, *costs, **known)
-    return measured, diagnostics.selection(shares["test"], names, test.labels) if names else None
-
-
-def pass_through(
-    model: Autoencoder, split: str, images: Images, batch_size: int, codes: Codes
-) -> tuple[Float[Tensor, " images"], Float[Tensor, "images codebooks"]]:
-    """Pass a split through the frozen model, and add its codes to `codes`.
-
-    Returns:
-        The squared error of each image, and which share of its codes is of each codebook; no columns for a quantizer
-        that does not choose among several.
-    """
-    errors, shares = [], []
-    steps = -(-len(images) // batch_size)
-    for batch in cli.progress(images.in_order(batch_size), f"measuring {split}", steps, "batch"):
-        reconstructions, quantized = model(batch)
-        errors.append(reconstruction.squared_error(batch, reconstructions))
-        codes.add(quantized.codes.flatten(0, 2))
-        shares.append(_shares(model, quantized.codes))
-    return torch.cat(errors), torch.cat(shares)
+    passed = Passed({}, {}, fitted, tested)
+    for split, codes in (("train", fitted), ("val", fitted), ("test", tested)):
+        errors, shares = [], []
+        steps = -(-len(splits[split]) // batch_size)
+        for images in cli.progress(splits[split].in_order(batch_size), f"measuring {split}", steps, "batch"):
+            reconstructions, quantized = model(images)
+            errors.append(reconstruction.squared_error(images, reconstructions))
+            shares.append(_shares(model, quantized.codes))
+            codes.add(quantized.codes.flatten(0, 2))
+        passed.errors[split], passed.shares[split] = torch.cat(errors), torch.cat(shares)
+    return passed
 
 
 def _shares(model: Autoencoder, codes: Int[Tensor, "b h columns ..."]) -> Float[Tensor, "b codebooks"]:
@@ -169,6 +191,12 @@ def _shares(model: Autoencoder, codes: Int[Tensor, "b h columns ..."]) -> Float[
         return torch.empty(len(codes), 0)
     owner = model.quantizer.codebook_of(codes).flatten(1)
     return F.one_hot(owner, count).double().mean(1).cpu()
+
+
+def selection(model: Autoencoder, passed: Passed, test: Images) -> dict[str, dict[str, float]] | None:
+    """How often each codebook was selected on test; None where the quantizer does not choose among several."""
+    names = model.quantizer.codebook_names
+    return diagnostics.selection(passed.shares["test"], names, test.labels) if names else None
 
 
 def shown(images: int, pictures: int) -> Int[Tensor, " pictures"]:

@@ -14,10 +14,10 @@ import torch
 def environment(device: torch.device) -> dict[str, Any]:
     """Commit, whether the code had uncommitted changes, date, versions and hardware.
 
-    Changed parameters are no such change: each row keeps its settings, and the plan what differs from the commit.
+    Changed parameters do not count as changes of the code: each row keeps its settings.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml", ":(exclude,glob)**/dvc.lock")
+    changes = _git("status", "--porcelain", "--", "pipeline", "dvc.yaml")
     return {
         "commit": commit,
         "dirty": bool(changes) if commit else None,

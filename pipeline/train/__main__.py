@@ -10,6 +10,7 @@ A killed training goes on from its last finished epoch when the same command run
 from __future__ import annotations
 
 import argparse
+import csv
 import functools
 import hashlib
 import json
@@ -29,6 +30,8 @@ from pipeline.datasets.io.batches import Images
 from pipeline.metrics import counting, gradients, reconstruction
 from pipeline.train.loop import Training
 
+PATIENCE = 2  # seconds to wait for a row's lock: after a kill, the processes of single seeds take a moment to go
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -46,8 +49,7 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
     """
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
     try:
-        # seconds: after a kill, the processes of single seeds take a moment to go
-        with FileLock(paths.checkpoints / f"{row}.lock", timeout=2):
+        with FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE):
             _train_row(row, settings, paths)
     except Timeout:
         raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
@@ -56,8 +58,8 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
 def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
     device = devices.choose(settings["train"]["device"])
     prepared = paths.prepared(settings["dataset"])
-    train = Images(prepared, "train", torch.device("cpu"), settings["train"]["max_images"])
     batches.check(prepared)
+    train = Images(prepared, "train", torch.device("cpu"), settings["train"]["max_images"])
     unfinished = paths.checkpoints / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(exist_ok=True)
     work = functools.partial(train_seed, row, settings, prepared, unfinished)
@@ -104,7 +106,7 @@ def warm_up(row: str, settings: dict[str, Any], seed: int, train: Images) -> Non
     except torch._dynamo.exc.BackendCompilerFailed as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"train.compile is true, but torch.compile failed: {reason}; it needs a C++ compiler; or set it to false."
+            f"train.compile is true, but torch.compile fails here ({reason}); install what it needs or set it to false."
         ) from None
     losses["mse"].item()  # waits for the device
 
@@ -119,7 +121,7 @@ def validate(model: Autoencoder, images: Images, batch_size: int) -> dict[str, f
         errors.append(reconstruction.squared_error(batch, reconstructions))
         codes.add(quantized.codes.flatten(0, 2))
     first = images.batch(slice(0, batch_size))
-    loss, gap = gradients.quantization_costs(model.encoder, model.quantizer, model.decode, first)
+    loss, gap = gradients.quantization_costs(model.encode, model.quantizer, model.decode, first)
     mse = torch.cat(errors).mean().item()
     return {"val_mse": mse, "val_codes": codes.distinct, "val_quantization_loss": loss, "val_gradient_gap": gap}
 
@@ -153,21 +155,24 @@ def _write_model(
     processes, threads = parallel.share(len(seeds), device)
     environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
     trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
+    channels, height, width = train.shape
     about = {"environment": environment, "images": len(train), "peak_memory_mb": peak, "trace": trace}
     with files.replacing(paths.model(row)) as folder:
         folder.mkdir()
         for seed, state in zip(seeds, states, strict=True):
             autoencoder.save(state["model"], folder / f"seed-{seed}.safetensors")
-        files.write_yaml(folder / "settings.yaml", {**settings, "shape": list(train.shape), "offset": train.offset})
+        shape = [height, width, channels]  # in the order of about.yaml
+        files.write_yaml(folder / "settings.yaml", {**settings, "shape": shape, "offset": train.offset})
         files.write_json(folder / "about.json", about)
 
 
 def _write_history(states: list[dict[str, Any]], path: Path) -> None:
-    import pandas as pd  # here, since it takes a good part of a second and is not needed to begin
-
-    history = pd.DataFrame([line for state in states for line in state["history"]])
-    with files.replacing(path) as beside:
-        history.to_csv(beside, index=False)
+    lines = [line for state in states for line in state["history"]]
+    columns = dict.fromkeys(column for line in lines for column in line)
+    with files.replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ class Training:
         self.options: dict[str, Any] = settings["train"]
         self.model = autoencoder.build(settings, shape, seed).to(device)
         if self.options["compile"]:
-            self.model.encoder.compile()
-            self.model.decoder.compile()
+            self.model.encode = torch.compile(self.model.encode)  # type: ignore[method-assign]
+            self.model.decode = torch.compile(self.model.decode)  # type: ignore[method-assign]
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=self.options["lr"], fused=True)  # one pass over all weights
         self.order = torch.Generator().manual_seed(seed)
@@ -72,7 +72,7 @@ class Training:
             UserError: a loss is no longer finite.
         """
         while len(self.history) < self.options["epochs"]:
-            if self.settled and not self.options["backprop_at_zero_lr"]:
+            if self.settled and not self.options["backprop_at_zero_lr"]:  # nothing would change
                 line = {**self.history[-1], "epoch": len(self.history) + 1, "seconds": 0.0}
             else:
                 line = self.epoch(images)

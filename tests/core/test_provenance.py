@@ -20,11 +20,11 @@ def test_only_changed_code_is_uncommitted_change(tmp_path: Path, monkeypatch: py
     code.parent.mkdir(parents=True)
     code.write_text("1\n")
     Path("params.yaml").write_text("a: 1\n")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run(["git", *words], check=True)
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *arguments], check=True)
     assert dirty() is False
-    Path("params.yaml").write_text("a: 2\n")  # the row's settings tell
-    Path("pipeline/benchmark/dvc.lock").write_text("stages\n")  # written by DVC
+    Path("params.yaml").write_text("a: 2\n")  # the row's settings say so
+    Path("dvc.lock").write_text("stages\n")  # written by DVC
     assert dirty() is False
     other = Path("pipeline/other.py")
     other.write_text("2\n")

@@ -11,7 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
+from pipeline.core import files
 from pipeline.core.errors import UserError
+from pipeline.datasets.io import batches
 from pipeline.datasets.io.batches import THREADS, Images
 
 CPU = torch.device("cpu")
@@ -72,10 +74,10 @@ def test_streaming_reads_only_a_few_batches_ahead(prepared: Path, monkeypatch: p
     read = []
     real = images.source.read
     monkeypatch.setattr(images.source, "read", lambda index: (read.append(index), real(index))[1])
-    batches = images.in_order(1)
-    next(batches)
+    stream = images.in_order(1)
+    next(stream)
     assert len(read) <= THREADS + 1
-    batches.close()  # type: ignore[attr-defined]
+    stream.close()  # type: ignore[attr-defined]
     assert len(read) <= THREADS + 1
 
 
@@ -97,9 +99,9 @@ def test_values_and_shape(prepared: Path) -> None:
 
 def test_an_epoch_is_every_image_once(prepared: Path) -> None:
     images = Images(prepared, "train", CPU)
-    batches = list(images.shuffled(5, torch.Generator().manual_seed(0), flip=False))
-    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
-    seen = torch.cat(batches).flatten(1).sum(1).sort().values
+    epoch = list(images.shuffled(5, torch.Generator().manual_seed(0), flip=False))
+    assert [len(batch) for batch in epoch] == [5, 5, 5, 5, 3]
+    seen = torch.cat(epoch).flatten(1).sum(1).sort().values
     torch.testing.assert_close(seen, torch.cat(list(images.in_order(7))).flatten(1).sum(1).sort().values)
 
 
@@ -131,3 +133,23 @@ def test_a_missing_split_names_the_stage(prepared: Path) -> None:
     (prepared / "val.npy").unlink()
     with pytest.raises(UserError, match=f"dvc repro preprocess@{prepared.name}"):
         Images(prepared, "val", CPU)
+
+
+def test_pixels_come_back_from_floats(prepared: Path) -> None:
+    images = Images(prepared, "val", CPU)
+    np.testing.assert_array_equal(batches.to_pixels(images.batch(slice(None)), 0.5), np.load(prepared / "val.npy"))
+    beyond = torch.tensor([-0.6, -0.5, 0.0, 0.5, 3.0]).view(1, 1, 1, 5)
+    assert batches.to_pixels(beyond, 0.5).ravel().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_file_that_is_not_the_prepared_one_is_named(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{split}.npy" for split in ("train", "val", "test")]
+    digests = {name: files.digest(prepared / name) for name in names}
+    (prepared / "about.yaml").write_text(yaml.safe_dump({"offset": 0.5, "sha256": digests}))
+    batches.check(prepared)
+    size = (prepared / "test.npy").stat().st_size
+    (prepared / "test.npy").write_bytes(bytes(size))
+    with pytest.raises(UserError, match=rf"{prepared}/test.npy is not the file .*preprocess@{prepared.name}` makes"):
+        batches.check(prepared)
+    monkeypatch.setattr(batches, "CHECKED", size - 1)  # reading a large file would take long
+    batches.check(prepared)

@@ -1,11 +1,10 @@
-"""Counting distinct codes: against plain Python, through temporary files, by estimate beside Apache DataSketches."""
+"""Counting distinct codes: by hand, against plain Python, and through temporary files."""
 
 import inspect
 import math
 from collections import Counter as PlainCounter
 from pathlib import Path
 
-import datasketches
 import numpy as np
 import pytest
 import torch
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.metrics import counting
-from pipeline.metrics.counting import Counter, Fingerprint, HyperLogLog, collision_bound
+from pipeline.metrics.counting import Codes, Counter, Fingerprint, collision_bound
 
 
 def count(batches: list[Tensor], **options: object) -> Counter:
@@ -137,36 +136,16 @@ def test_collision_bound() -> None:
     assert collision_bound(2, 1) == pytest.approx(2 * 2.0**-126)
 
 
-@pytest.mark.parametrize("n", [0, 1, 100, 5_000, 40_000, 300_000])
-def test_estimate_beside_the_exact_count_and_datasketches(n: int) -> None:
-    codes = torch.stack([torch.arange(n) // 700, torch.arange(n) % 700], 1).to(torch.int32)
-    ours, theirs = HyperLogLog(14), datasketches.hll_sketch(14, datasketches.tgt_hll_type.HLL_8)
-    ours.add(codes)
-    ours.add(codes.flip(0))
-    for value in Fingerprint(2)(codes)[:, 0].tolist():
-        theirs.update(value)
-    exact = count([codes, codes]).distinct
-    assert exact == n
-    assert ours.relative_error == pytest.approx(1.04 / 128)
-    assert ours.estimate() == pytest.approx(exact, rel=4 * ours.relative_error)
-    assert ours.estimate() == pytest.approx(theirs.get_estimate(), rel=5 * ours.relative_error)
-
-
-def test_estimates_scatter_as_their_standard_error_says() -> None:
-    errors = []
-    for trial in range(40):
-        sketch = HyperLogLog(12)
-        sketch.add(torch.arange(trial * 10**6, trial * 10**6 + 20_000))
-        errors.append(sketch.estimate() / 20_000 - 1)
-    spread = math.sqrt(np.mean(np.square(errors)))
-    assert 0.5 * sketch.relative_error < spread < 1.5 * sketch.relative_error
-    assert abs(np.mean(errors)) < sketch.relative_error
-
-
-def test_estimate_when_every_register_is_full() -> None:
-    sketch = HyperLogLog(12)
-    sketch.registers[:] = 64 - 12 + 1
-    assert sketch.estimate() == math.inf
+def test_codes_know_their_dimensions() -> None:
+    codes = Codes(10**6, by_dimension=True)
+    for batch in ([[1, 0], [1, -5]], [[1, 2], [1, 2]]):
+        codes.add(torch.tensor(batch, dtype=torch.int32))
+    assert (codes.distinct, codes.active_dimensions, codes.largest) == (3, 1, 5)
+    assert [counter.distinct for counter in codes.dimensions] == [1, 3]
+    assert codes.seconds > 0
+    indices = Codes(10**6, by_dimension=True)
+    indices.add(torch.tensor([3, 3, 4]))
+    assert (indices.distinct, indices.dimensions, indices.active_dimensions, indices.largest) == (2, [], None, None)
 
 
 def test_errors() -> None:
@@ -176,5 +155,3 @@ def test_errors() -> None:
         count([torch.zeros(3, 2, dtype=torch.int32), torch.zeros(3, 3, dtype=torch.int32)])
     with pytest.raises(ValueError, match="500 bytes"):
         Counter(memory=500)
-    with pytest.raises(ValueError, match="precision is 3"):
-        HyperLogLog(3)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import tiny
 import torch
 from conftest import make_quantizer
 from torch import nn
 
+from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder, Decoder, Encoder, Residual
+from pipeline.core.errors import UserError
 
 
 def test_layers_of_the_ffhq_network() -> None:
@@ -104,3 +109,41 @@ def test_shapes_from_images_to_images(size: int, hidden: list[int], latents: int
     reconstructions, quantized = model(torch.rand(2, 3, size, size))
     assert reconstructions.shape == (2, 3, size, size)
     assert quantized.z.shape == (2, 6, latents, latents)
+
+
+@pytest.mark.parametrize("images", [2, 5])
+def test_large_batches_in_pieces_give_the_same_numbers(images: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reconstructions and gradients, in float64; a batch that is not large is not touched."""
+    model = autoencoder.build(tiny.settings("vq"), (3, 8, 8), 0).double()
+    batch = torch.rand(images, 3, 8, 8, dtype=torch.float64)
+    calls: list[int] = []
+    model.decoder.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    results = []
+    for large in (autoencoder.LARGE, 2 * 4 * 4 * 4):  # the latents of two images
+        monkeypatch.setattr(autoencoder, "LARGE", large)
+        model.zero_grad()
+        calls.clear()
+        reconstructions, quantized = model(batch)
+        forward = list(calls)
+        (reconstructions.square().mean() + quantized.losses["codebook_loss"]).backward()
+        results.append([reconstructions.detach(), *(weight.grad.clone() for weight in model.parameters())])
+        assert forward == [images] if large > images * 64 or images == 2 else [1] * images
+    torch.testing.assert_close(results[1], results[0], rtol=1e-10, atol=1e-12)
+    calls.clear()
+    with torch.no_grad():
+        assert torch.equal(model.eval()(batch)[0], model(batch)[0])
+    assert calls == [images, images]  # nothing to keep without gradients
+
+
+def test_weights_that_are_missing_damaged_or_of_another_model(tmp_path: Path) -> None:
+    vq, lattice = (autoencoder.build(tiny.settings(variant), (3, 8, 8), 0) for variant in ("vq", "lattice"))
+    folder = tmp_path / "photos-vq"
+    folder.mkdir()
+    autoencoder.save(vq.state_dict(), folder / "seed-0.safetensors")
+    with pytest.raises(UserError, match=r"seed-0.safetensors holds another model"):
+        autoencoder.load(lattice, folder / "seed-0.safetensors")
+    with pytest.raises(UserError, match="seed-9.safetensors is not there; `dvc repro train@photos-vq` makes it"):
+        autoencoder.load(vq, folder / "seed-9.safetensors")
+    (folder / "seed-0.safetensors").write_bytes(bytes(1000))
+    with pytest.raises(UserError, match=r"seed-0.safetensors is damaged .*`dvc repro train@photos-vq` makes it"):
+        autoencoder.load(vq, folder / "seed-0.safetensors")
