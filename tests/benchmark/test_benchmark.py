@@ -17,7 +17,7 @@ from conftest import ROOT, make_quantizer
 
 from pipeline.benchmark import apart, clock, compare, machine, opponents, parts
 from pipeline.benchmark.__main__ import main, results
-from pipeline.benchmark.parts import overhead, quantizers, search, training
+from pipeline.benchmark.parts import memory, overhead, quantizers, search, starting, training
 from pipeline.benchmark.scale import QUICK
 from pipeline.core import files
 from pipeline.core.paths import Paths
@@ -40,7 +40,7 @@ def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "arithmetic", lambda device: 1e11)
 
 
-SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((65536, 1),))
+SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((512, 128),))
 
 
 @pytest.mark.usefixtures("slow_machine")
@@ -69,6 +69,22 @@ def test_the_command_measures_one_part_and_writes_its_file(tmp_path: Path, monke
     found = files.read_json(Paths(tmp_path).benchmark("counting"))
     assert [line["setting"]["codes"] for line in found["lines"]] == ["indices", "vectors of 64"]
     assert (found["part"], found["quick"], found["finished"]) == ("counting", True, True)
+
+
+def test_starting_has_a_line_per_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "COMMANDS", {"python": ["-c", "pass"], "nothing": ["-c", ""]})
+    lines = list(starting.measure(QUICK, CPU))
+    assert [line["command"] for line in lines] == ["python", "nothing"]
+    assert all(line["seconds"]["median"] > 0 and line["seconds"]["runs"] == 3 for line in lines)
+
+
+def test_what_memory_measures_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small images; the part itself runs it in a process of its own."""
+    monkeypatch.setattr(memory, "SIDE", 8)
+    monkeypatch.setattr(memory, "CODES", 16)
+    monkeypatch.setattr(memory, "KD", {**memory.KD, "num_codes": 16})
+    memory.quantizer_call(1, CPU)()
+    memory.step_call(1, CPU)()
 
 
 def test_contestants_take_turns_and_each_begins_a_round() -> None:
