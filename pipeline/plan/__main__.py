@@ -70,7 +70,7 @@ def list_in_grid(params: Params, key: str, chosen: Sequence[str], path: Path) ->
     text = edit.replace_list(path.read_bytes().decode(), "grid", key, names)
     with files.replacing(path) as beside:
         beside.write_bytes(text.encode())
-    cli.log.info("%s: grid.%s now has %d names", path, key, len(names))
+    cli.log.info("%s: names in grid.%s: %d", path, key, len(names))
 
 
 def write(plan: Plan, paths: Paths) -> None:
