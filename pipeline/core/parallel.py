@@ -63,7 +63,7 @@ def parallel_map(
 
 
 def at_a_time(items: int, device: torch.device, threads: int) -> int:
-    """How many processes of so many threads work at a time; in all they have OMP_NUM_THREADS threads, or one per core."""
+    """How many processes of so many threads work at a time: OMP_NUM_THREADS in all, or as many as there are cores."""
     return max(1, min(items, torch.get_num_threads() // threads)) if device.type == "cpu" else 1
 
 

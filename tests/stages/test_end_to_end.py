@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import zc.lockfile
 from conftest import ROOT
 from ruamel.yaml import YAML
 
@@ -18,17 +22,23 @@ from pipeline.core import files
 
 DVC = [sys.executable, "-m", "dvc"]
 PLAN = [sys.executable, "-m", "pipeline.plan"]
+RUN = [sys.executable, "-m", "pipeline.run", "--jobs", "2"]
 
 
 def shell(folder: Path, *words: str, status: int | None = 0) -> str:
     """Run a command as a user would, in a new process; gives all that it printed."""
+    process = start(folder, *words)
+    output, _ = process.communicate()
+    assert status is None or process.returncode == status, output
+    return output
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "VQ_", "CI"))}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    return subprocess.Popen(
+        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert status is None or done.returncode == status, done.stdout
-    return done.stdout
 
 
 VARIANTS = ["vq", "lattice", "lattice_dense"]
@@ -152,6 +162,96 @@ def test_learning_curves_are_plots(clean: Path) -> None:
     page = (clean / "plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
+
+
+# side by side
+
+
+def forget(folder: Path) -> None:
+    """As in a new clone that has the data already."""
+    for name in ("dvc.lock", ".dvc/cache/runs", "models", "reports/runs", "reports/history", "reports/logs"):
+        files.remove(folder / name)
+
+
+def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -> None:
+    def weights() -> list[str]:
+        return [files.digest(clean / f"models/photos-{variant}/seed-0.safetensors") for variant in VARIANTS]
+
+    def recorded() -> str:
+        return re.sub("(md5|size): .*", "", (clean / "dvc.lock").read_text())  # of files that hold times
+
+    before = weights(), recorded()
+    forget(clean)
+    assert "3 of 3 rows done" in shell(clean, *RUN)
+    assert (weights(), recorded()) == before
+    assert "seed 0: test MSE" in (clean / "reports/logs/photos-vq.log").read_text()
+    after = (clean / "dvc.lock").read_bytes()
+    assert ran(shell(clean, *DVC, "repro")) == set()
+    (clean / "dvc.lock").unlink()
+    assert ran(shell(clean, *DVC, "repro")) == {"plan", "report"}  # which have no run-cache
+    assert (clean / "dvc.lock").read_bytes() == after
+
+
+def break_lattice(folder: Path, statement: str) -> None:
+    """Put a statement into each step of the lattice's training."""
+    source = folder / "pipeline/quantizers/lattice.py"
+    head, body = source.read_text().split("learned = self.learning ==", 1)
+    source.write_text(f"{head}{statement}\n        learned = self.learning =={body}")
+
+
+def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
+    change(clean, model={"dim": 5})
+    break_lattice(clean, 'raise RuntimeError("no lattice today")')
+    output = shell(clean, *RUN, status=1)
+    assert "1 of 3 rows done, 2 failed" in output
+    failure = "photos-lattice failed: RuntimeError: no lattice today\n    python -m pipeline.train photos-lattice"
+    assert failure in output
+    assert output.endswith(
+        "error: stages that failed: 2, and 2 that need them did not run; run the same command again to go on.\n"
+    )
+    shell(clean, "git", "checkout", "-q", "pipeline")
+    files.remove(clean / "reports/logs")
+    assert "3 of 3 rows done" in shell(clean, *RUN)
+    logs = {path.stem for path in (clean / "reports/logs").iterdir()}
+    assert logs == {"plan", "photos-lattice", "photos-lattice_dense"}  # the other one was recorded
+
+
+WAITS = """
+        import os, pathlib, time
+        while pathlib.Path("wait").exists():
+            pathlib.Path(f"waits-{os.getpid()}").touch()
+            time.sleep(0.1)
+"""
+
+
+def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Path) -> None:
+    change(clean, grid={"variants": ["lattice"], "seeds": [0, 1]})
+    break_lattice(clean, WAITS.strip())
+    (clean / "wait").touch()
+    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)):
+        run = start(clean, *RUN)
+        while len(list(clean.glob("waits-*"))) < 2:  # a process for each seed
+            assert run.poll() is None
+            time.sleep(0.1)
+        processes = psutil.Process(run.pid).children(recursive=True)
+        assert {int(path.name.removeprefix("waits-")) for path in clean.glob("waits-*")} < {p.pid for p in processes}
+        run.send_signal(number)
+        output, _ = run.communicate()
+        assert run.returncode == status
+        while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            time.sleep(0.1)
+        for path in clean.glob("waits-*"):
+            path.unlink()
+    assert output.endswith("stopped; run the same command again to go on.\n")
+    (clean / "wait").unlink()
+    lock = zc.lockfile.LockFile(str(clean / ".dvc/tmp/lock"))
+    run = start(clean, *RUN)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "waiting for another DVC command in this folder\n"
+    lock.close()
+    output, _ = run.communicate()
+    assert run.returncode == 0, output
+    assert "1 of 1 rows done" in output
 
 
 # what is refused
