@@ -155,7 +155,7 @@ class Jobs:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # so that a signal reaches the processes of its seeds too, and the terminal's Ctrl-C none
+                start_new_session=True,  # Ctrl-C comes to this process alone, and `send` reaches those of seeds
                 preexec_fn=die_with_parent,
             )
             self.running.append(Job(stage, process, places, self.log(stage), log.tell()))
