@@ -46,7 +46,7 @@ snapshot: install
 	python -m pipeline.report.snapshot
 
 # as many processes as cores; tests that share a costly fixture stay in one of them
-PYTEST := pytest --numprocesses auto --dist loadgroup
+PYTEST := pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
 
 test: install lint
 	$(PYTEST)
