@@ -144,6 +144,7 @@ IDX = made_sources.idx(np.zeros((30, 28, 28), np.uint8))
         (gzip.compress(b"\x00\x00\x0d"), r"torchvision cannot read the training set \(\w+"),
         (made_sources.idx(np.zeros((29, 28, 28), np.uint8)), "there are 29 images but 30 labels"),
     ],
+    ids=["no gzip", "cut", "missing", "short", "another kind", "one less"],
 )
 def test_a_bad_file_of_mnist_is_one_sentence(content: bytes | None, says: str, tmp_path: Path) -> None:
     dataset, raw = made("mnist", tmp_path)
