@@ -14,7 +14,7 @@ from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Checksums, Source
 from pipeline.datasets._pictures import OnBadImage, PictureDataset
 from pipeline.datasets.io import fetch
-from pipeline.datasets.io.archives import Folder, Store, Zip, check_names
+from pipeline.datasets.io.archives import Folder, Store, Zip
 from pipeline.datasets.io.fetch import File
 from pipeline.datasets.io.images import BadImages, Decoder, Item, write_encoded, write_split
 
@@ -147,5 +147,4 @@ def read_listing(path: Path, kind: str) -> list[File]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"ffhq: {path} is not the official list of files ({error!r}).") from error
-    check_names([file.name for file in listed], path, "ffhq")
     return listed
