@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ from pipeline import datasets
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
-from pipeline.datasets.io import images
 
-BLOCK = 1 << 24  # bytes of images that are summed together; `images.channel_sums` takes no more
+BLOCK = 256  # images that are read and summed together
 
 
 def main() -> None:
@@ -89,18 +89,11 @@ def _shape(folder: Path, split: str, name: str) -> tuple[int, ...]:
 
 
 def mean(path: Path) -> list[float]:
-    """The mean of every channel of an array of bytes (N, H, W, C), pixels in [0, 1].
-
-    Exact, by sums of whole numbers. Read piece by piece: pages of a memory map would count as memory of this process.
-    """
-    shape = np.load(path, mmap_mode="r").shape
-    image = int(np.prod(shape[1:]))
-    step, totals = max(1, BLOCK // image), np.zeros(shape[3], np.int64)
-    with path.open("rb") as file:
-        file.seek(path.stat().st_size - shape[0] * image)  # behind the head
-        while len(block := np.fromfile(file, np.uint8, step * image)):
-            totals += images.channel_sums(block.reshape(-1, *shape[1:]))
-    return [int(value) / (255 * int(np.prod(shape[:3]))) for value in totals]
+    """The mean of every channel of an array of bytes (N, H, W, C), pixels in [0, 1]; exact: of whole numbers."""
+    images = np.load(path, mmap_mode="r")
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    totals = sum(block.sum(axis=0, dtype=np.int64).sum(axis=(0, 1)) for block in blocks)
+    return [int(total) / (255 * math.prod(images.shape[:3])) for total in totals]
 
 
 if __name__ == "__main__":

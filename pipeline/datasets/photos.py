@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib.metadata
-import importlib.util
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -18,7 +16,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Dataset, Source
+from pipeline.datasets import SPLITS, Checksums, Dataset, Source
 
 SIZE = 32  # pixels of a patch
 WINDOWS = (1, 2)  # a patch shows SIZE times this many pixels of the photograph, times the photograph's own scale
@@ -129,8 +127,7 @@ PHOTOGRAPHS = (
 )
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """Where a patch was cut: the square of `side` pixels of the photograph's file at column x, row y."""
 
     file: str
@@ -139,16 +136,14 @@ class Patch:
     side: int
 
 
-Place = tuple[str, int, int, int]  # the fields of a Patch: of 300,000 candidates few become one
-
-
+@dataclass(kw_only=True)
 class Photos(Dataset):
     """Every photograph is cut into blocks, a block belongs to one split, and a patch lies within one block.
 
     So no pixel of a photograph is in two splits. Squares of 32 and of 64 pixels (of the retina 64 and 128) become
     patches of 32×32, by averaging.
 
-    Args:
+    Attributes:
         train, val, test: how many patches.
         seed: of the draw of blocks and patches.
     """
@@ -161,34 +156,25 @@ class Photos(Dataset):
         cite="van der Walt et al.: scikit-image: image processing in Python, PeerJ 2:e453, 2014",
     )
 
-    def __init__(
-        self,
-        *,
-        train: PositiveInt = 12000,
-        val: PositiveInt = 1000,
-        test: PositiveInt = 1000,
-        seed: NonNegativeInt = 0,
-    ) -> None:
-        super().__init__()
-        self.counts = {"train": train, "val": val, "test": test}
-        self.seed = seed
+    train: PositiveInt = 12000
+    val: PositiveInt = 1000
+    test: PositiveInt = 1000
+    seed: NonNegativeInt = 0
+    checksums: Checksums | None = field(default=None, init=False)  # no setting: there are no other photographs
 
     def identity(self) -> dict[str, Any]:
         return {"files": {name: f"sha256:{sha}" for photo in PHOTOGRAPHS for name, sha in photo.files.items()}}
 
     def download(self, folder: Path, mirror: str | None) -> None:
         """Copy the photographs out of the installed package; a mirror is not looked at."""
-        spec = importlib.util.find_spec("skimage")
-        if spec is None or spec.origin is None:
-            raise UserError("photos: scikit-image is not installed; install requirements.txt.")
-        for photograph in PHOTOGRAPHS:
-            for name, expected in photograph.files.items():
-                path = Path(spec.origin).parent / "data" / name
-                if not path.is_file() or (digest := disk.digest(path)) != expected:
-                    got = f"has sha256 {digest}, expected {expected}" if path.is_file() else "is not there"
-                    version = importlib.metadata.version("scikit-image")
-                    raise UserError(f"photos: {path} of scikit-image {version} {got}.")
-                shutil.copyfile(path, folder / name)
+        import skimage
+
+        for name, expected in self.identity()["files"].items():
+            path = Path(skimage.__file__).parent / "data" / name
+            found = f"sha256:{disk.digest(path)}"
+            if found != expected:
+                raise UserError(f"photos: {path} has {found}, expected {expected}.")
+            shutil.copyfile(path, folder / name)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
         """Cut the patches; `patches.csv` says where each was cut, the labels which photograph (in the order below)."""
@@ -198,7 +184,7 @@ class Photos(Dataset):
         for label, photograph in enumerate(PHOTOGRAPHS):
             candidates = _candidates(photograph, pictures, rng)
             for split in photograph.splits:
-                quota = quotas(self.counts[split], split)[photograph.name]
+                quota = quotas(getattr(self, split), split)[photograph.name]
                 chosen[split] += [(label, patch) for patch in _draw(candidates[split], quota, photograph, split, rng)]
         for split in SPLITS:  # in random order, so that the first few are of many photographs
             patches = chosen[split] = [chosen[split][i] for i in rng.permutation(len(chosen[split]))]
@@ -229,9 +215,9 @@ def blocks(width: int, height: int, least: int) -> list[tuple[int, int, int, int
 
 def _candidates(
     photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
-) -> dict[str, list[Place]]:
+) -> dict[str, list[Patch]]:
     """Where there is enough contrast, by the split that the block was drawn for: six of eight blocks train."""
-    places: dict[str, list[Place]] = {split: [] for split in photograph.splits}
+    places: dict[str, list[Patch]] = {split: [] for split in photograph.splits}
     for name in photograph.files:
         height, width, _ = pictures[name].shape
         cells = blocks(width, height, BLOCK * photograph.scale)
@@ -243,14 +229,14 @@ def _candidates(
     return places
 
 
-def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Place]:
+def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Patch]:
     left, top, right, bottom = cell
     places = []
     for side in (SIZE * window * scale for window in WINDOWS):
         step = STRIDE * scale
         contrasts = contrast(picture[top:bottom, left:right], side, step)
         for j, i in np.argwhere(contrasts >= LEAST_CONTRAST).tolist():
-            places.append((name, left + i * step, top + j * step, side))
+            places.append(Patch(name, left + i * step, top + j * step, side))
     return places
 
 
@@ -268,7 +254,7 @@ def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int, step: int) -> Float
 
 
 def _draw(
-    candidates: list[Place],
+    candidates: list[Patch],
     quota: int,
     photograph: Photograph,
     split: str,
@@ -279,7 +265,7 @@ def _draw(
             f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} "
             "to give; choose a smaller number or another seed."
         )
-    return [Patch(*candidates[index]) for index in rng.permutation(len(candidates))[:quota]]
+    return [candidates[index] for index in rng.permutation(len(candidates))[:quota]]
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:
@@ -291,8 +277,6 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, 
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    if not path.is_file():
-        raise UserError(f"photos: {path} is not there; run `python -m pipeline.download photos`.")
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 

@@ -137,14 +137,13 @@ IDX = made_sources.idx(np.zeros((30, 28, 28), np.uint8))
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"no gzip at all", r"train-images-idx3-ubyte\.gz is not a whole gzip file \(Not a gzipped file"),
-        (IDX[:-9], r"train-images-idx3-ubyte\.gz is not a whole gzip file"),
-        (None, r"train-images-idx3-ubyte\.gz is not a whole gzip file \(.*No such file"),
+        (b"no gzip at all", r"train-images-idx3-ubyte\.gz cannot be unpacked \(.*Not a gzipped file"),
+        (IDX[:-9], r"train-images-idx3-ubyte\.gz cannot be unpacked \("),
+        (None, r"train-images-idx3-ubyte\.gz cannot be unpacked \(.*No such file"),
         (gzip.compress(gzip.decompress(IDX)[:-9]), r"torchvision cannot read the training set \(RuntimeError"),
         (gzip.compress(b"\x00\x00\x0d"), r"torchvision cannot read the training set \(\w+"),
-        (made_sources.idx(np.zeros((29, 28, 28), np.uint8)), "there are 29 images but 30 labels"),
     ],
-    ids=["no gzip", "cut", "missing", "short", "another kind", "one less"],
+    ids=["no gzip", "cut", "missing", "short", "another kind"],
 )
 def test_a_bad_file_of_mnist_is_one_sentence(content: bytes | None, says: str, tmp_path: Path) -> None:
     dataset, raw = made("mnist", tmp_path)
@@ -208,7 +207,7 @@ def test_a_hash_gives_the_stated_shares() -> None:
 def test_mean_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = RNG.integers(0, 256, (23, 5, 4, 3), np.uint8)
     np.save(tmp_path / "a.npy", images)
-    monkeypatch.setattr("pipeline.preprocess.BLOCK", 7 * 5 * 4 * 3)  # blocks that do not divide the number of images
+    monkeypatch.setattr("pipeline.preprocess.BLOCK", 7)  # blocks that do not divide the number of images
     assert mean(tmp_path / "a.npy") == pytest.approx((images.astype(np.float64) / 255).mean(axis=(0, 1, 2)), abs=1e-12)
 
 
