@@ -52,40 +52,25 @@ def preprocess(name: str, paths: Paths = Paths()) -> None:
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
     """What about.yaml says of every data set: source, shape, counts, the mean of train per channel, checksums.
 
-    Raises:
-        UserError: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
+    Of splits that stay as image files, the data set states the shape itself, and there is no mean.
     """
-    counts, shapes = {}, {}
+    counts, shape = {}, []
     for split in datasets.SPLITS:
-        counts[split], *shapes[split] = _shape(folder, split, name)
-    if len({tuple(shape) for shape in shapes.values()}) != 1:
-        raise UserError(f"{name}: the splits hold images of different shapes: {shapes}.")
-    array = folder / "train.npy"
+        index = folder / f"{split}_index.npy"
+        if index.is_file():
+            counts[split] = len(np.load(index)) - 1
+        else:
+            counts[split], *shape = np.load(folder / f"{split}.npy", mmap_mode="r").shape
     return {
         "dataset": name,
         **dataclasses.asdict(dataset.source),
-        "shape": shapes["train"],
+        "shape": shape,
         "offset": dataset.offset,
         "counts": counts,
-        "mean": [round(value, 6) for value in mean(array)] if array.exists() else [],
+        "mean": [round(value, 6) for value in mean(folder / "train.npy")] if shape else [],
         "skipped": {},
         "sha256": {path.name: files.digest(path) for path in sorted(folder.iterdir())},
     }
-
-
-def _shape(folder: Path, split: str, name: str) -> tuple[int, ...]:
-    """(N, H, W, C) of an array; (N,) of a split that stays as image files, whose shape the data set states itself."""
-    path, index = folder / f"{split}.npy", folder / f"{split}_index.npy"
-    if index.is_file():
-        return (len(np.load(index)) - 1,)
-    if not path.is_file():
-        raise UserError(f"{name}: preparing it left no {path.name}.")
-    array: np.ndarray = np.load(path, mmap_mode="r")
-    if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-        raise UserError(
-            f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1."
-        )
-    return array.shape
 
 
 def mean(path: Path) -> list[float]:

@@ -9,6 +9,7 @@ class MyDataset(Dataset):
     def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
+# No `from __future__ import annotations`: subclasses of other modules need the types of fields, not their names.
 import abc
 import dataclasses
 import re

@@ -184,12 +184,18 @@ class Photos(Dataset):
         for label, photograph in enumerate(PHOTOGRAPHS):
             candidates = _candidates(photograph, pictures, rng)
             for split in photograph.splits:
-                quota = quotas(getattr(self, split), split)[photograph.name]
-                chosen[split] += [(label, patch) for patch in _draw(candidates[split], quota, photograph, split, rng)]
+                patches, quota = candidates[split], quotas(getattr(self, split), split)[photograph.name]
+                if len(patches) < quota:
+                    raise UserError(
+                        f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has "
+                        f"{len(patches)} to give; choose a smaller number or another seed."
+                    )
+                chosen[split] += [(label, patches[index]) for index in rng.permutation(len(patches))[:quota]]
         for split in SPLITS:  # in random order, so that the first few are of many photographs
-            patches = chosen[split] = [chosen[split][i] for i in rng.permutation(len(chosen[split]))]
-            np.save(folder / f"{split}.npy", np.stack([cut(pictures[patch.file], patch) for _, patch in patches]))
-            np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in patches], np.int64))
+            chosen[split] = [chosen[split][index] for index in rng.permutation(len(chosen[split]))]
+            images = [cut(pictures[patch.file], patch) for _, patch in chosen[split]]
+            np.save(folder / f"{split}.npy", np.stack(images))
+            np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in chosen[split]], np.int64))
         _write_patches(folder / "patches.csv", chosen)
         return {"photographs": [_summary(label, photograph, chosen) for label, photograph in enumerate(PHOTOGRAPHS)]}
 
@@ -242,30 +248,16 @@ def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"]
 
 def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int, step: int) -> Float[np.ndarray, "p q"]:
     """Standard deviation of the liveliest channel in squares of `side` pixels, one every `step` pixels."""
-
-    def sums(values: Int[np.ndarray, "h w 3"]) -> Int[np.ndarray, "p q 3"]:
-        table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))  # table[j, i]: the sum above and left
-        first, last = slice(None, -side, step), slice(side, None, step)
-        return table[last, last] - table[first, last] - table[last, first] + table[first, first]
-
     pixels, numbers = side * side, picture.astype(np.int64)
-    deviation = np.sqrt(pixels * sums(numbers**2) - sums(numbers) ** 2) / pixels  # whole numbers until the root
+    squares, sums = _sums(numbers**2, side, step), _sums(numbers, side, step)
+    deviation = np.sqrt(pixels * squares - sums**2) / pixels  # whole numbers until the root
     return deviation.max(axis=2)
 
 
-def _draw(
-    candidates: list[Patch],
-    quota: int,
-    photograph: Photograph,
-    split: str,
-    rng: np.random.RandomState,
-) -> list[Patch]:
-    if len(candidates) < quota:
-        raise UserError(
-            f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} "
-            "to give; choose a smaller number or another seed."
-        )
-    return [candidates[index] for index in rng.permutation(len(candidates))[:quota]]
+def _sums(values: Int[np.ndarray, "h w 3"], side: int, step: int) -> Int[np.ndarray, "p q 3"]:
+    table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))  # table[j, i]: the sum above and left
+    first, last = slice(None, -side, step), slice(side, None, step)
+    return table[last, last] - table[first, last] - table[last, first] + table[first, first]
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:

@@ -20,8 +20,7 @@ from pipeline import datasets
 from pipeline.core.errors import UserError
 from pipeline.datasets import _splits
 from pipeline.datasets._splits import hash_split
-from pipeline.datasets.photos import Photos
-from pipeline.preprocess import describe, mean
+from pipeline.preprocess import mean
 
 RNG = np.random.default_rng(0)
 BATCHES = "cifar-10-batches-py"
@@ -209,22 +208,3 @@ def test_mean_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     np.save(tmp_path / "a.npy", images)
     monkeypatch.setattr("pipeline.preprocess.BLOCK", 7)  # blocks that do not divide the number of images
     assert mean(tmp_path / "a.npy") == pytest.approx((images.astype(np.float64) / 255).mean(axis=(0, 1, 2)), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "says"),
-    [
-        ({"train": np.zeros((2, 4, 4, 1), np.uint8)}, r"left no val\.npy"),
-        ({split: np.zeros((2, 4, 4), np.uint8) for split in datasets.SPLITS}, r"train\.npy is uint8 \(2, 4, 4\)"),
-        ({split: np.zeros((0, 4, 4, 1), np.uint8) for split in datasets.SPLITS}, "N at least 1"),
-        (
-            {split: np.zeros((2, 4, 4 + (split == "val"), 1), np.uint8) for split in datasets.SPLITS},
-            "different shapes",
-        ),
-    ],
-)
-def test_what_preparing_left_is_checked(arrays: dict[str, np.ndarray], says: str, tmp_path: Path) -> None:
-    for split, array in arrays.items():
-        np.save(tmp_path / f"{split}.npy", array)
-    with pytest.raises(UserError, match=says):
-        describe("photos", Photos(), tmp_path)

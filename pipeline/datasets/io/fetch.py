@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -31,7 +31,6 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 RETRIES = 2  # after a first attempt over http that failed
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
-LARGE = 8 << 20  # bytes of a file whose progress is shown
 UNSTATED = 2 << 30  # bytes taken of a file whose length neither its source nor the server states
 
 pooch.get_logger().setLevel(logging.WARNING)  # else it writes two lines about every file
@@ -165,12 +164,9 @@ def _by_http(url: str, output: str, file: File, login: tuple[str, str] | None) -
             raise (requests.HTTPError if again else OSError)(f"status {response.status_code} {response.reason}")
         length = int(response.headers.get("Content-Length", 0))
         most = 2 * file.size or length or UNSTATED
-        pieces: Iterable[bytes] = response.raw.stream(CHUNK, decode_content=False)
-        if length >= LARGE:
-            cli.log.info("fetching %s, %.0f MB", file.name, length / 1e6)
-            pieces = cli.progress(pieces, file.name, length // CHUNK, "MB")
+        pieces = response.raw.stream(CHUNK, decode_content=False)
         try:
-            for piece in pieces:
+            for piece in cli.progress(pieces, file.name, length // CHUNK, "MB"):
                 write.write(piece)
                 if write.tell() > most:
                     raise OSError(f"it sends more than {most} bytes")
