@@ -52,7 +52,7 @@ class Folder(PictureDataset):
         folders = self.split_folders
         if folders is not None and ("train" not in folders or not set(folders) <= set(SPLITS)):
             raise UserError(
-                f"datasets.folder.data.split_folders names {', '.join(folders) or 'nothing'}, "
+                f"split_folders names {', '.join(folders) or 'nothing'}, "
                 "expected train and, as one likes, val and test."
             )
 
