@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import json
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import PositiveInt
 
 from pipeline.core.errors import UserError
 from pipeline.datasets import SPLITS, Source
@@ -95,31 +97,25 @@ class Ffhq(PictureDataset):
         }
 
 
-class _Listed(BaseModel):
-    """What the official list says of a file, as far as downloading needs it."""
-
-    file_path: Annotated[str, Field(pattern=r"^\w+(/\w+)*\.png$")]
-    file_md5: str
-    file_size: int
-    file_url: str
-
-
-class _Face(BaseModel):
-    image: _Listed
-    thumbnail: _Listed
-
-
 def read_listing(path: Path, kind: Literal["image", "thumbnail"]) -> list[File]:
     """The files that the official list names.
 
     Raises:
         UserError: it is not such a list, or names a path that leads out of the folder.
     """
+
+    def kept(entry: dict[str, Any]) -> dict[str, Any]:
+        """Of the many numbers about a face only what downloading needs, or the list fills gigabytes of memory."""
+        keys = ("file_path", "file_md5", "file_size", "file_url")
+        return {key: entry[key] for key in keys} if "file_path" in entry else entry
+
     try:
-        faces = TypeAdapter(dict[str, _Face]).validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"ffhq: {path} is not the official list of files ({place}: {first['msg']}).") from error
-    listed = [face.image if kind == "image" else face.thumbnail for face in faces.values()]
-    return [File(file.file_path, f"md5:{file.file_md5}", file.file_size, (file.file_url,)) for file in listed]
+        listed = [face[kind] for face in json.loads(path.read_bytes(), object_hook=kept).values()]
+        if not all(re.fullmatch(r"\w+(/\w+)*\.png", spec["file_path"]) for spec in listed):
+            raise ValueError("a file_path is no relative path of a .png")
+        return [
+            File(spec["file_path"], f"md5:{spec['file_md5']}", spec["file_size"], (spec["file_url"],))
+            for spec in listed
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"ffhq: {path} is not the official list of files ({error!r}).") from error

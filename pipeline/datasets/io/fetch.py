@@ -31,6 +31,7 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 RETRIES = 2  # after a first attempt over http that failed
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
+LARGE = 8 << 20  # bytes of a file whose progress is shown
 UNSTATED = 2 << 30  # bytes taken of a file whose length neither its source nor the server states
 
 pooch.get_logger().setLevel(logging.WARNING)  # else it writes two lines about every file
@@ -166,7 +167,7 @@ def _by_http(url: str, output: str, file: File, login: tuple[str, str] | None) -
         most = 2 * file.size or length or UNSTATED
         pieces = response.raw.stream(CHUNK, decode_content=False)
         try:
-            for piece in cli.progress(pieces, file.name, length // CHUNK, "MB"):
+            for piece in pieces if length < LARGE else cli.progress(pieces, file.name, length // CHUNK, "MB"):
                 write.write(piece)
                 if write.tell() > most:
                     raise OSError(f"it sends more than {most} bytes")
