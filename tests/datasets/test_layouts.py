@@ -127,10 +127,7 @@ def test_ffhq_as_a_tree_is_checked_file_by_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^ffhq: .*00007\.png: expected md5:\w+ but got \w+\)"):
         Ffhq(**arguments).download(tmp_path / "raw", str(tmp_path / "mirror"))
     spec = {"file_path": "../x.png", "file_md5": "", "file_size": 1, "file_url": ""}
-    for content, says in (
-        ({"0": {"image": spec, "thumbnail": spec}}, r"0\.image\.file_path: .*match pattern"),
-        ([], ": "),
-    ):
+    for content, says in (({"0": {"thumbnail": spec}}, "ValueError.*no relative path"), ([], "AttributeError")):
         (tmp_path / "bad.json").write_text(json.dumps(content))
         with pytest.raises(UserError, match=rf"^ffhq: .*bad\.json is not the official list of files \({says}"):
             read_listing(tmp_path / "bad.json", "thumbnail")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
@@ -95,22 +95,6 @@ class Decoder:
         return np.asarray(self.cut(upright) if self.cut else upright).reshape(*self.shape, 3)
 
 
-class _Read(Dataset):
-    """What `work` makes of the bytes of every item, or the BadFile that it ended in."""
-
-    def __init__(self, store: Store, items: Sequence[Item], work: Callable[[bytes], Any]) -> None:
-        self.store, self.items, self.work = store, items, work
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, place: int) -> Any:
-        try:
-            return self.work(self.store.read(self.items[place].name))
-        except BadFile as error:
-            return error
-
-
 def write_splits(
     folder: Path,
     store: Store,
@@ -158,13 +142,13 @@ def _good(
     skipped: dict[str, str],
 ) -> Good:
     """The good items in order, each with what `work` makes of it; on all cores, a few batches ahead."""
-    loader = DataLoader(
-        _Read(store, items, work),
+    batches: DataLoader[list[Any]] = DataLoader(
+        items,  # type: ignore[arg-type]  # a sequence will do
         batch_size=BATCH,
         num_workers=min(MOST_WORKERS, torch.get_num_threads()) if len(items) > FEW else 0,
-        collate_fn=list,  # as arrays: tensors would go through /dev/shm, which is small in containers
+        collate_fn=partial(_read, store, work),  # gives arrays: tensors would take /dev/shm, small in containers
     )
-    results = cli.progress(itertools.chain.from_iterable(loader), f"{store.dataset} {split}", len(items), "images")
+    results = cli.progress(itertools.chain.from_iterable(batches), f"{store.dataset} {split}", len(items), "images")
     for item, result in zip(items, results, strict=True):
         if not isinstance(result, BadFile):
             yield item, result
@@ -174,6 +158,17 @@ def _good(
             raise UserError(
                 f"{store.dataset}: {item.name} {result}; data.on_bad_image: skip would leave such files out."
             )
+
+
+def _read(store: Store, work: Callable[[bytes], Any], items: Sequence[Item]) -> list[Any]:
+    """What `work` makes of the bytes of every item, or the BadFile that it ended in; happens in a worker."""
+    results: list[Any] = []
+    for item in items:
+        try:
+            results.append(work(store.read(item.name)))
+        except BadFile as error:
+            results.append(error)
+    return results
 
 
 def _tried(decoder: Decoder, content: bytes) -> bytes:
