@@ -44,7 +44,7 @@ def preprocess(name: str, paths: Paths = Paths()) -> None:
         special = dataset.prepare(raw, folder)
         about = describe(name, dataset, folder) | {"settings": settings} | special
         files.write_yaml(folder / "about.yaml", about)
-    left_out = f"; {len(about['skipped'])} left out" if about["skipped"] else ""
+    left_out = f"; {len(about['skipped'])} left out, for the reasons in about.yaml" if about["skipped"] else ""
     counts = ", ".join(f"{count} {split}" for split, count in about["counts"].items())
     cli.log.info("%s: %s in %s%s", name, counts, prepared, left_out)
 

@@ -81,8 +81,9 @@ def cifar10(folder: Path, rng: Rng, val: int = 4) -> dict[str, Any]:
     contents = {"cifar-10-batches-py/readme.html": b"<html></html>"}
     for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
         data = rng.integers(0, 256, (4, 3072), np.uint8)
-        batch = {b"data": data, b"labels": [int(x) for x in rng.integers(0, 10, 4)], b"batch_label": name.encode()}
+        batch = {"data": data, "labels": [int(x) for x in rng.integers(0, 10, 4)], "batch_label": name}
         contents[f"cifar-10-batches-py/{name}"] = pickle.dumps(batch, protocol=2)
+    contents["cifar-10-batches-py/batches.meta"] = pickle.dumps({"label_names": ["cat"] * 10}, protocol=2)
     tarred(folder / "cifar-10-python.tar.gz", contents)
     return {"val": val, "checksums": checksums(folder)}
 

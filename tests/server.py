@@ -9,41 +9,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-Answer = Callable[["Handler", bytes, int], None]
+Answer = Callable[["Handler", bytes], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the bytes from the range asked for; `server.behaviour` may answer in its own way instead."""
+    """Answers with a file of the folder; `server.answer` may do so in its own way."""
 
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Range")))
+        self.server.asked.append(self.path)
         path = self.server.folder / self.path.lstrip("/")
         if not path.is_file():
             self.send_error(404)
             return
-        content = path.read_bytes()
-        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        self.server.behaviour(self, content, start)
+        self.server.answer(self, path.read_bytes())
 
-    def whole(self, content: bytes, length: int | None = None) -> None:
+    def whole(self, content: bytes, length: int | None = None, **headers: str) -> None:
+        """The content; `length` is the one that is stated, if another; -1 states none."""
         self.send_response(200)
-        self.send_header("Content-Length", str(len(content) if length is None else length))
+        if length != -1:
+            self.send_header("Content-Length", str(len(content) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(content)
-
-    def rest(self, content: bytes, start: int, until: int | None = None) -> None:
-        """The bytes from `start`; the line is cut at `until`."""
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.end_headers()
-        self.wfile.write(content[start:until])
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -51,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     folder: Path
-    behaviour: Answer
-    asked: list[tuple[str, str | None]]
+    answer: Answer
+    asked: list[str]
     daemon_threads = True
 
     @property
@@ -60,14 +50,10 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-def good(handler: Handler, content: bytes, start: int) -> None:
-    handler.rest(content, start)
-
-
 @contextmanager
-def serving(folder: Path, behaviour: Answer = good) -> Iterator[Server]:
+def serving(folder: Path, answer: Answer = Handler.whole) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
-    server.folder, server.behaviour, server.asked = folder, behaviour, []
+    server.folder, server.answer, server.asked = folder, answer, []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

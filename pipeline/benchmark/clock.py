@@ -66,14 +66,14 @@ def in_turn(
                 seconds_of(call, device)
     begin = time.perf_counter()
     names = list(calls)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         if number >= 3 and time.perf_counter() - begin > budget:
             break
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(seconds_of(calls[name], device))
-    return found
+            times[name].append(seconds_of(calls[name], device))
+    return times
 
 
 def seconds_of(call: Call, device: torch.device) -> float:

@@ -48,8 +48,8 @@ def compare(
         `skipped`: opponent → why.
     """
     room = SHARE * free(device)
-    skipped = {name: _too_big(one.needs) for name, one in contestants.items() if one.needs > room}
-    calls = {name: one.make() for name, one in contestants.items() if name not in skipped}
+    skipped = {name: _too_big(contestant.needs) for name, contestant in contestants.items() if contestant.needs > room}
+    calls = {name: contestant.make() for name, contestant in contestants.items() if name not in skipped}
     times = clock.in_turn(calls, scale.rounds, scale.seconds, device)
     lines: dict[str, dict[str, Any]] = {}
     for name, seconds in times.items():
@@ -65,8 +65,8 @@ def compare(
         "skipped": skipped,
     }
     result["floor"] = _floor(work, result["ours"]["median"], device) if work else None
-    told = ", ".join(f"{name} {line['ratio']['median']:.2f}×" for name, line in lines.items())
-    cli.log.info("%s %s: %.2f ms; %s", group, setting, 1e3 * result["ours"]["median"], told or "no opponent")
+    ratios = ", ".join(f"{name} {line['ratio']['median']:.2f}×" for name, line in lines.items())
+    cli.log.info("%s %s: %.2f ms; %s", group, setting, 1e3 * result["ours"]["median"], ratios or "no opponent")
     return result
 
 

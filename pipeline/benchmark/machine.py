@@ -51,9 +51,9 @@ def arithmetic(device: torch.device) -> float:
 
 def _products(device: torch.device, side: int) -> float:
     """Operations per second for matrices of one size."""
-    one = torch.ones(side, side, device=device)
-    out = torch.empty_like(one)
-    times = clock.in_turn({"product": lambda: torch.mm(one, one, out=out)}, 100, 1.0, device)["product"]
+    matrix = torch.ones(side, side, device=device)
+    out = torch.empty_like(matrix)
+    times = clock.in_turn({"product": lambda: torch.mm(matrix, matrix, out=out)}, 100, 1.0, device)["product"]
     return 2 * side**3 / min(times)
 
 

@@ -20,7 +20,7 @@ log = logging.getLogger("pipeline")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a verb: log to standard error, and turn `UserError` and full disks into one line and exit status 1."""
+    """Run a stage: log to standard error, and turn `UserError` and full disks into one line and exit status 1."""
     log_to_stderr()
     try:
         main()
@@ -63,11 +63,11 @@ def progress(items: Iterable[Item], what: str, total: int | None = None, unit: s
 
 
 def _progress_lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
-    start = said = time.monotonic()
+    start = last_line = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= 30:  # seconds between two lines of a log
-            said = now
+        if now - last_line >= 30:  # seconds between two lines of a log
+            last_line = now
             share = f" of {total} ({100 * done / total:.0f} %)" if total else ""
             log.info("%s: %d%s %s, %.1f %s/s", what, done, share, unit, done / (now - start), unit)

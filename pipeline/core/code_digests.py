@@ -40,7 +40,7 @@ def digests(*modules: str, without: Collection[str] = ()) -> dict[str, str]:
         without: modules that are left out besides WITHOUT_EFFECT.
     """
     seen: set[str] = set()
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
@@ -49,10 +49,10 @@ def digests(*modules: str, without: Collection[str] = ()) -> dict[str, str]:
             continue
         seen.add(module)
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found[path.relative_to(ROOT).as_posix()] = _digest(tree)
+        files[path.relative_to(ROOT).as_posix()] = _digest(tree)
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         waiting += [package, package.rpartition(".")[0], *_imports(tree, package)]
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _file(module: str) -> Path | None:

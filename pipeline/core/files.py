@@ -18,7 +18,7 @@ from pipeline.core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or folder at; on success it takes the final name, on failure it goes.
+    """Give a path beside `path` to write at: on success it takes the final name, on failure it is removed.
 
     The old `path` stays whole until the very end. A folder is not created: the caller makes it.
     """

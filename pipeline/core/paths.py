@@ -115,9 +115,6 @@ class Paths:
         return self.reports / "benchmark" / f"{part}.json"
 
 
-SETTINGS = Paths().settings
-
-
 def read_settings(row: str, paths: Paths = Paths()) -> dict[str, Any]:
     """The settings of a row as `plan` wrote them.
 

@@ -39,14 +39,14 @@ def find(package: ModuleType, base: type[Base], name: str) -> type[Base]:
         kind = base.__name__.lower()
         raise UserError(f"there is no {kind} {name!r}; there is {', '.join(names(package))}.")
     module = importlib.import_module(f"{package.__name__}.{name}")
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
     ]
-    if len(found) != 1:
-        raise UserError(f"{module.__file__} must hold exactly one {base.__name__}, but it holds {len(found)}.")
-    return found[0]
+    if len(classes) != 1:
+        raise UserError(f"{module.__file__} must hold exactly one {base.__name__}, but it holds {len(classes)}.")
+    return classes[0]
 
 
 @functools.cache

@@ -12,21 +12,30 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator
 
 from pipeline.core import files as disk
-from pipeline.core import registry
+from pipeline.core import registry, schema
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.datasets.io import fetch
 
 SPLITS = ("train", "val", "test")
-Checksums = dict[str, Annotated[str, Field(pattern=r"^([a-z0-9_]+:[0-9a-fA-F]+)?$")]]
+
+
+def _checksum(text: str) -> str:
+    if text and not re.fullmatch(r"\w+:[0-9a-fA-F]+", text):
+        raise ValueError("be <kind>:<hex digits>, as md5:0123…, or empty")
+    return text
+
+
+Checksums = dict[str, Annotated[str, AfterValidator(_checksum)]]
 """File name → `<kind>:<hex digits>`, or an empty text."""
 
 
@@ -132,9 +141,7 @@ def from_settings(name: str, paths: Paths = Paths()) -> tuple[Dataset, dict[str,
         raise UserError(f"there is no {path}; run `python -m pipeline.plan` first, with {name} in grid.datasets.")
     settings = disk.read_yaml(path)["settings"]
     try:
-        checked = registry.settings_of(cls).model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: settings.{key} is {first['input']!r}: {first['msg']}.") from error
+        checked = schema.check(registry.settings_of(cls), settings, name, {key: f"settings.{key}" for key in settings})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return cls(**{field: getattr(checked, field) for field in type(checked).model_fields}), settings

@@ -60,7 +60,7 @@ class Folder(PictureDataset):
         self.image_shape = (size, size)
         if split_folders is not None and ("train" not in split_folders or not set(split_folders) <= set(SPLITS)):
             raise UserError(
-                f"datasets.folder.data.split_folders names {', '.join(split_folders) or 'nothing'}, "
+                f"split_folders names {', '.join(split_folders) or 'nothing'}, "
                 "expected train and, as one likes, val and test."
             )
 

@@ -248,18 +248,19 @@ def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"]
     places = []
     for side in (SIZE * window * scale for window in WINDOWS):
         step = STRIDE * scale
-        contrasts = contrast(picture[top:bottom, left:right], side)[::step, ::step]
+        contrasts = contrast(picture[top:bottom, left:right], side, step)
         for j, i in np.argwhere(contrasts >= LEAST_CONTRAST).tolist():
             places.append((name, left + i * step, top + j * step, side))
     return places
 
 
-def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int) -> Float[np.ndarray, "p q"]:
-    """Standard deviation of the liveliest channel in every square of `side` pixels, by its top left corner."""
+def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int, step: int) -> Float[np.ndarray, "p q"]:
+    """Standard deviation of the liveliest channel in squares of `side` pixels, one every `step` pixels."""
 
     def sums(values: Int[np.ndarray, "h w 3"]) -> Int[np.ndarray, "p q 3"]:
         table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))  # table[j, i]: the sum above and left
-        return table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
+        first, last = slice(None, -side, step), slice(side, None, step)
+        return table[last, last] - table[first, last] - table[last, first] + table[first, first]
 
     pixels, numbers = side * side, picture.astype(np.int64)
     deviation = np.sqrt(pixels * sums(numbers**2) - sums(numbers) ** 2) / pixels  # whole numbers until the root

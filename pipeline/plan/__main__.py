@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import metrics, quantizers
+from pipeline.benchmark import part_names
 from pipeline.core import cli, files, registry
 from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
@@ -64,12 +65,12 @@ def list_in_grid(params: Params, key: str, chosen: Sequence[str], path: Path) ->
     grid = params.get("grid")
     others = {**params, "grid": {**grid, key: []}} if isinstance(grid, dict) else params
     check.plan(others, path)  # before anything is looked up in it
-    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or check.BENCHMARK
+    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or part_names()
     check.plan({**others, "grid": {**others["grid"], key: names}}, path)
     text = edit.replace_list(path.read_bytes().decode(), "grid", key, names)
     with files.replacing(path) as beside:
         beside.write_bytes(text.encode())
-    cli.log.info("%s: grid.%s names %d", path, key, len(names))
+    cli.log.info("%s: names in grid.%s: %d", path, key, len(names))
 
 
 def write(plan: Plan, paths: Paths) -> None:
@@ -98,7 +99,7 @@ def write(plan: Plan, paths: Paths) -> None:
             files.write_yaml(folder / "data" / f"{name}.yaml", content)
             files.write_yaml(folder / "download" / f"{name}.yaml", dataset.identity())
         for part in plan.file.grid.benchmark:
-            timing = {"code": digests(f"pipeline.benchmark.parts.{part}")}
+            timing = {"code": digests("pipeline.benchmark.__main__", f"pipeline.benchmark.parts.{part}")}
             files.write_yaml(folder / "benchmark" / f"{part}.yaml", timing)
         files.write_yaml(folder / "plan.yaml", for_report(plan))
 

@@ -1,11 +1,10 @@
-"""All of params.yaml checked, before anything is spent: from the file to the rows that it asks for."""
+"""Checking all of params.yaml before anything is spent. Gives the rows that it asks for."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import pkgutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, create_model
 
-import pipeline
 from pipeline import datasets, quantizers
+from pipeline.benchmark import part_names
 from pipeline.core.errors import UserError
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
@@ -23,9 +22,6 @@ from pipeline.datasets import Dataset
 from pipeline.metrics import MEASURES
 from pipeline.plan import config
 from pipeline.plan.config import CHANGED, File, Grid, Params, Row
-
-BENCHMARK = sorted(m.name for m in pkgutil.iter_modules([str(Path(pipeline.__file__).parent / "benchmark" / "parts")]))
-"""The parts of the benchmark."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +72,14 @@ def _plan(params: Params, file: File) -> Plan:
             row(dataset, variant)
     sweep_rows = {(d, name): row(d, name, swept=value) for d in grid.datasets for name, value in swept.items()}
     rows = [row(dataset, variant) for dataset in grid.datasets for variant in grid.variants]
-    asked_for = [sweep_rows[dataset, name] for dataset in grid.datasets for name in grid.sweeps]
-    check_quantizers([*rows, *asked_for])
+    listed = [sweep_rows[dataset, name] for dataset in grid.datasets for name in grid.sweeps]
+    check_quantizers([*rows, *listed])
     built = build_datasets(data)
-    check_images(params, [*rows, *asked_for], built)
+    check_images(params, [*rows, *listed], built)
     return Plan(
         file=file,
         rows=rows,
-        sweep_rows=asked_for,
+        sweep_rows=listed,
         data={name: data[name] for name in grid.datasets},
         datasets={name: built[name] for name in grid.datasets},
         unused=unused(params, rows, data),
@@ -141,7 +137,7 @@ def check_references(params: Params, grid: Grid) -> None:
     _require("datasets", params["datasets"], datasets.names())
     _require("grid.datasets", grid.datasets, datasets.names())
     _require("grid.variants", grid.variants, variants)
-    _require("grid.benchmark", grid.benchmark, BENCHMARK)
+    _require("grid.benchmark", grid.benchmark, part_names())
     settings = [f"{section}.{key}" for section in CHANGED for key in params[section]]
     for name, sweep in params["sweeps"].items():
         _require(f"sweeps.{name}.variants", sweep["variants"], variants)
@@ -195,7 +191,7 @@ def _require(place: str, names: Iterable[str], known: Sequence[str]) -> None:
 
 
 def check_quantizers(rows: Iterable[Row]) -> None:
-    """Build every quantizer, small as it is beside a training: what its constructor refuses is said now.
+    """Build every quantizer, which costs little beside a training, so that it refuses its settings now.
 
     Raises:
         UserError: settings that are right by themselves do not fit together.
@@ -207,7 +203,7 @@ def check_quantizers(rows: Iterable[Row]) -> None:
         if key not in built:
             built.add(key)
             place = f"sweeps.{row.sweep['name']}" if row.sweep else f"variants.{row.variant}"
-            with said_of(f"{place}.quantizer"):
+            with at_place(f"{place}.quantizer"):
                 quantizers.find(row.quantizer["name"])(row.model["dim"], **settings)
 
 
@@ -219,7 +215,7 @@ def build_datasets(data: Mapping[str, dict[str, Any]]) -> dict[str, Dataset]:
     """
     built = {}
     for name, settings in data.items():
-        with said_of(f"datasets.{name}.data"):
+        with at_place(f"datasets.{name}.data"):
             built[name] = datasets.find(name)(**settings)
     return built
 
@@ -242,8 +238,8 @@ def check_images(params: Params, rows: Iterable[Row], built: Mapping[str, Datase
 
 
 @contextlib.contextmanager
-def said_of(place: str) -> Iterator[None]:
-    """Name the place in params.yaml in a sentence of code that does not know it."""
+def at_place(place: str) -> Iterator[None]:
+    """Begin the sentences of code that does not know params.yaml with the place there."""
     try:
         yield
     except UserError as error:

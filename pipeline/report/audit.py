@@ -14,7 +14,7 @@ from pipeline.report import claims, summary
 from pipeline.report.drawing import Picture
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
-from pipeline.report.tables import run_command, table
+from pipeline.report.tables import listed, run_command, table
 
 Rows = Mapping[str, Row]
 
@@ -22,16 +22,16 @@ Rows = Mapping[str, Row]
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     """The points with their findings, what one switch changes, and the figures."""
     datasets = results.plan["datasets"]
-    parts = ['<a id="audit"></a>\n\n## The audit', " ".join(OPENING.split()), points(results)]
+    blocks = ['<a id="audit"></a>\n\n## The audit', " ".join(OPENING.split()), points(results)]
     for dataset in datasets:
         title = results.title(dataset)
-        parts += [f"### {title}: what was found", findings(results, dataset, pictures)]
-        found = switches(results, dataset)
-        parts += [f"### {title}: what a setting changes", " ".join(SWITCHES.split()), found] if found else []
+        blocks += [f"### {title}: what was found", findings(results, dataset, pictures)]
+        changes = switches(results, dataset)
+        blocks += [f"### {title}: what a setting changes", " ".join(SWITCHES.split()), changes] if changes else []
         for name, picture in pictures.items():
             if name.startswith(f"{dataset}-audit-"):
-                parts += [f"### {picture.title}", picture.markdown()]
-    return parts
+                blocks += [f"### {picture.title}", picture.markdown()]
+    return blocks
 
 
 OPENING = """The published code was read and measured beside the text. Each line is something it does that can change a
@@ -45,7 +45,8 @@ difference of the errors with its 95 % interval. Where the learning rate differs
 def points(results: Results) -> str:
     """A line per point."""
     lines = [
-        [str(place), one["point"], one["here"]] for place, one in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
+        [str(place), point["point"], point["here"]]
+        for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
     ]
     return table(["", "the published code", "here"], lines, left=3)
 
@@ -54,16 +55,16 @@ def findings(results: Results, dataset: str, pictures: Mapping[str, Picture]) ->
     """A line per point that a data set's rows say something about, or the command that runs the rows it needs."""
     rows = {row.variant: row for row in results.of(dataset)}
     lines = []
-    for place, one in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
-        found = find(one.get("finding"), rows)
-        if found == NONE and not of_the_paper(rows):
+    for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
+        finding = find(point.get("finding"), rows)
+        if finding == NONE and not of_the_paper(rows):
             continue
-        if found == NONE and "variants" in one:
-            found = f"not run; {run_command(dataset, one['variants'])}"
-        names = [f"{dataset}-audit-{one.get('figure')}", f"{dataset}-{one.get('figure')}"]
+        if finding == NONE and "variants" in point:
+            finding = f"not run; {run_command(dataset, point['variants'])}"
+        names = [f"{dataset}-audit-{point.get('figure')}", f"{dataset}-{point.get('figure')}"]
         links = [f"[figure](figures/{name}.png)" for name in names if name in pictures]
-        if found != NONE:
-            lines.append([str(place), found, *(links or [NONE])])
+        if finding != NONE:
+            lines.append([str(place), finding, *(links or [NONE])])
     return table(["point", "found", ""], lines, left=3) if lines else "None of the paper's models was run here."
 
 
@@ -80,11 +81,11 @@ def find(finding: str | None, rows: Rows) -> str:
 
 def late_epochs(rows: Rows) -> str | None:
     """The validation error after the last epoch relative to that after the first."""
-    told = []
+    sentences = []
     for variant in ("vq", "vq_ema", "lattice", "vq_corrected", "vq_ema_corrected", "lattice_corrected"):
         if variant in rows and rows[variant].history["epoch"].max() > 1:
-            told.append(f"`{variant}` {100 * late_change(rows[variant]):+.1f} %")
-    return "error from the first to the last epoch: " + ", ".join(told) if told else None
+            sentences.append(f"`{variant}` {100 * late_change(rows[variant]):+.1f} %")
+    return "error from the first to the last epoch: " + ", ".join(sentences) if sentences else None
 
 
 def late_change(row: Row) -> float:
@@ -95,83 +96,85 @@ def late_change(row: Row) -> float:
 
 def ramp(rows: Rows) -> str | None:
     """How far the learned spacing is from a pure ramp, and what learning does to the error."""
-    told = []
+    sentences = []
     off = summary.of(rows["lattice"], "spacing_off_ramp") if "lattice" in rows else None
     if off:
-        told.append(f"largest distance of a learned spacing from its start plus the steps: {summary.write(off, 4)}")
+        sentences.append(
+            f"largest distance of a learned spacing from its start plus the steps: {summary.write(off, 4)}"
+        )
     for control in ("lattice_ramp", "lattice_frozen"):
         if "lattice" in rows and control in rows:
-            told.append(f"error of `lattice` − `{control}`: {paired_difference(rows['lattice'], rows[control])}")
-    return "; ".join(told) or None
+            sentences.append(f"error of `lattice` − `{control}`: {paired_difference(rows['lattice'], rows[control])}")
+    return "; ".join(sentences) or None
 
 
 def moving(rows: Rows) -> str | None:
     """Distinct codes with the model frozen, and over batches in training mode."""
-    told = []
+    sentences = []
     for variant in ("vq", "vq_ema", "lattice"):
         row = rows.get(variant)
         frozen, moved = (summary.of(row, key) if row else None for key in ("codes_in_use", "codes_moving"))
         if row and frozen and moved:
             batches = int(row.pictures["moving_batches"][-1])
-            told.append(
+            sentences.append(
                 f"`{variant}` {summary.write(frozen, 0)} frozen, {summary.write(moved, 0)} over {batches} batches in "
                 "training mode"
             )
-    return "; ".join(told) or None
+    return "; ".join(sentences) or None
 
 
 def dead(rows: Rows) -> str | None:
     """Dead codes, and codes that never left their initial box."""
-    told = []
+    sentences = []
     for variant in ("vq_ema", "vq"):
-        found = summary.of(rows[variant], "dead_codes") if variant in rows else None
-        if found:
+        dead_codes = summary.of(rows[variant], "dead_codes") if variant in rows else None
+        if dead_codes:
             codes = rows[variant].settings["quantizer"]["num_codes"]
-            told.append(f"`{variant}` {summary.write(found, 0)} of {codes} dead")
+            sentences.append(f"`{variant}` {summary.write(dead_codes, 0)} of {codes} dead")
     boxed = summary.of(rows["vq"], "codes_in_initial_box") if "vq" in rows else None
     if boxed:
-        told.append(f"`vq` {summary.write(boxed, 0)} still in their box")
-    return "; ".join(told) or None
+        sentences.append(f"`vq` {summary.write(boxed, 0)} still in their box")
+    return "; ".join(sentences) or None
 
 
 def switch(rows: Rows, key: str) -> str | None:
     """The difference in error between two rows that differ in one setting alone."""
-    found = []
+    sentences = []
     for row in rows.values():
         base = base_of(row, rows)
         changed = differences(base.settings, row.settings) if base else {}
         if base and len(changed) == 1 and next(iter(changed)).split(".")[-1] == key:
             value = next(iter(changed.values()))
-            found.append(f"`{key}: {value}` in `{row.variant}`: error {paired_difference(row, base)}")
-    return "; ".join(found) or None
+            sentences.append(f"`{key}: {value}` in `{row.variant}`: error {paired_difference(row, base)}")
+    return "; ".join(sentences) or None
 
 
 def perplexity(rows: Rows) -> str | None:
-    told = [f"`{name}` {summary.number(rows[name], 'perplexity')}" for name in PUBLISHED if name in rows]
-    return ", ".join(told) or None
+    sentences = [f"`{name}` {summary.number(rows[name], 'perplexity')}" for name in PUBLISHED if name in rows]
+    return ", ".join(sentences) or None
 
 
 def rate(rows: Rows) -> str | None:
-    told = [f"`{name}` {summary.number(rows[name], 'bits_per_latent')}" for name in PUBLISHED if name in rows]
-    return "bits per latent: " + ", ".join(told) if told else None
+    sentences = [f"`{name}` {summary.number(rows[name], 'bits_per_latent')}" for name in PUBLISHED if name in rows]
+    return "bits per latent: " + ", ".join(sentences) if sentences else None
 
 
 def speed(rows: Rows) -> str | None:
     """Of the first epoch, in which every row trains by gradient; later ones may leave out what is discarded."""
-    told = [f"`{name}` {summary.number(rows[name], 'seconds_first_epoch')}" for name in PUBLISHED if name in rows]
-    return "seconds of the first epoch: " + ", ".join(told) if told else None
+    sentences = [f"`{name}` {summary.number(rows[name], 'seconds_first_epoch')}" for name in PUBLISHED if name in rows]
+    return "seconds of the first epoch: " + ", ".join(sentences) if sentences else None
 
 
 def splits(rows: Rows, what: str) -> str | None:
     """One number on two splits: the error, or the count of codes."""
-    one, other, places = SPLITS[what]
-    told = []
+    measure, beside, places = SPLITS[what]
+    sentences = []
     for name in PUBLISHED:
-        first, second = (summary.of(rows[name], key) if name in rows else None for key in (one, other))
+        first, second = (summary.of(rows[name], key) if name in rows else None for key in (measure, beside))
         if first and second:
             digits = summary.decimals([first.mean, second.mean]) if places is None else places
-            told.append(f"`{name}` {summary.write(first, digits)} and {summary.write(second, digits)}")
-    return f"{what}: " + ", ".join(told) if told else None
+            sentences.append(f"`{name}` {summary.write(first, digits)} and {summary.write(second, digits)}")
+    return f"{what}: " + ", ".join(sentences) if sentences else None
 
 
 SPLITS: dict[str, tuple[str, str, int | None]] = {
@@ -181,28 +184,28 @@ SPLITS: dict[str, tuple[str, str, int | None]] = {
 
 
 def active(rows: Rows) -> str | None:
-    told = []
+    sentences = []
     for name, row in rows.items():
-        found = summary.of(row, "active_dimensions")
-        if found:
-            told.append(f"`{name}` {summary.write(found, 1)}")
-    return f"of {next(iter(rows.values())).settings['model']['dim']}: " + ", ".join(told) if told else None
+        dimensions = summary.of(row, "active_dimensions")
+        if dimensions:
+            sentences.append(f"`{name}` {summary.write(dimensions, 1)}")
+    return f"of {next(iter(rows.values())).settings['model']['dim']}: " + ", ".join(sentences) if sentences else None
 
 
 def constant(rows: Rows) -> str | None:
     """Of every lattice at a constant learning rate: how far its spacing grew, and where its error was lowest."""
-    told = []
+    sentences = []
     for row in steady_lattices(rows):
         epochs = row.history.groupby("epoch")[["val_mse", "spacing_mean"]].mean()
         error, spacing = epochs["val_mse"].to_numpy(), epochs["spacing_mean"].to_numpy()
         best, last = int(error.argmin()), len(error) - 1
         grown = f"`{row.variant}` spacing {spacing[0]:.2f} to {spacing[-1]:.2f}, error "
         if best == last:
-            told.append(f"{grown}still falling after {last + 1} epochs; more `train.epochs` go on")
+            sentences.append(f"{grown}still falling after {last + 1} epochs; more `train.epochs` go on")
         else:
             rise = 100 * (error[last] / error[best] - 1)
-            told.append(f"{grown}lowest after epoch {best + 1} of {last + 1}, then {rise:+.1f} %")
-    return "; ".join(told) or None
+            sentences.append(f"{grown}lowest after epoch {best + 1} of {last + 1}, then {rise:+.1f} %")
+    return "; ".join(sentences) or None
 
 
 def numbers(rows: Rows) -> str | None:
@@ -249,8 +252,7 @@ def switches(results: Results, dataset: str) -> str:
         base = base_of(row, rows)
         if base:
             changed = differences(base.settings, row.settings)
-            told = ", ".join(f"`{key}` = {value}" for key, value in changed.items())
-            lines.append([f"`{row.variant}`", f"`{base.variant}`", told, paired_difference(row, base)])
+            lines.append([f"`{row.variant}`", f"`{base.variant}`", listed(changed), paired_difference(row, base)])
     heads = ["row", "beside", "settings that differ", "difference in MSE on test"]
     return table(heads, lines, left=3) if lines else ""
 
@@ -262,12 +264,12 @@ def of_the_paper(rows: Rows) -> list[Row]:
 
 def steady_lattices(rows: Rows) -> list[Row]:
     """Lattices that learn at a constant learning rate and are driven apart (γ > 0), however long they train."""
-    found = [row for row in rows.values() if row.quantizer == "lattice" and not row.learning_rate_falls]
-    settings = [row.settings["quantizer"] for row in found]
+    lattices = [row for row in rows.values() if row.quantizer == "lattice" and not row.learning_rate_falls]
+    settings = [row.settings["quantizer"] for row in lattices]
     return [
         row
-        for row, one in zip(found, settings, strict=True)
-        if one.get("learning", "learned") != "frozen" and float(one.get("gamma", 1.0)) > 0
+        for row, stated in zip(lattices, settings, strict=True)
+        if stated.get("learning", "learned") != "frozen" and float(stated.get("gamma", 1.0)) > 0
         if "spacing_mean" in row.history
     ]
 
@@ -280,17 +282,17 @@ def base_of(row: Row, rows: Rows) -> Row | None:
 
 def differences(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted key → value, for the settings of `settings` that `base` has otherwise."""
-    found = {}
+    changed = {}
     for part in ("model", "quantizer", "train"):
         for key, value in settings[part].items():
             if base[part].get(key) != value:
-                found[f"{part}.{key}"] = value
-    return found
+                changed[f"{part}.{key}"] = value
+    return changed
 
 
-def paired_difference(one: Row, other: Row) -> str:
+def paired_difference(ours: Row, theirs: Row) -> str:
     try:
-        pairs = claims.paired(one, other, "test_mse")
+        pairs = claims.paired(ours, theirs, "test_mse")
     except claims.Unjudgeable as reason:
         return str(reason)
     return claims.bounds(claims.interval([a - b for a, b in pairs]), sign="+")

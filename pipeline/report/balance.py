@@ -24,27 +24,27 @@ MEASURES = ("seconds_first_epoch", "peak_memory_mb", "quantizer_parameters", "bi
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     """Markdown paragraphs, or the command that runs what was not run."""
     paper: dict[str, Any] = results.papers["balance"]
-    parts = [" ".join(OPENING.split())]
+    blocks = [" ".join(OPENING.split())]
     if not any(row.variant in paper["models"] for row in results.rows.values()):
         command = run_command("mnist", list(paper["models"]))
-        return [*parts, f"**Main table and figures:** not run; {command} measures and draws them for one data set."]
-    parts += ["**Main table:** reconstruction error (MSE on test).", main_table(results)]
+        return [*blocks, f"**Main table and figures:** not run; {command} measures and draws them for one data set."]
+    blocks += ["**Main table:** reconstruction error (MSE on test).", main_table(results)]
     missing = [title for name, title in paper["datasets"].items() if name not in results.plan["datasets"]]
     if missing:
-        parts.append(f"Not run here: {', '.join(missing)}; their names go into `grid.datasets`.")
+        blocks.append(f"Not run here: {', '.join(missing)}; their names go into `grid.datasets`.")
     beside = adaptive_table(results)
     if beside:
-        parts += [" ".join(BESIDE.split()), beside]
+        blocks += [" ".join(BESIDE.split()), beside]
     if codebooks.ACROSS in pictures:
-        parts.append(pictures[codebooks.ACROSS].markdown())
+        blocks.append(pictures[codebooks.ACROSS].markdown())
     ran = [name for name in results.plan["datasets"] if len(codebooks.family(results, name)[0]) > 1]
     if ran:
         links = ", ".join(f"[{results.title(name)}](#{name})" for name in ran)
-        parts.append(
+        blocks.append(
             f"**Figures:** loss, utilization and gradient gap against [N, D], over the epochs, and the selection per "
             f"epoch and class: see {links}."
         )
-    return parts
+    return blocks
 
 
 OPENING = """Codebooks [N, D] of one capacity N·D = 65,536, and a quantizer that picks one of them for each image. The
@@ -106,8 +106,8 @@ def adaptive_table(results: Results) -> str:
 def answer(adaptive: Row, best: Row) -> str:
     """The paired difference of the errors and what it says."""
     try:
-        found = claims.interval([a - b for a, b in claims.paired(adaptive, best, "test_mse")])
+        change = claims.interval([a - b for a, b in claims.paired(adaptive, best, "test_mse")])
     except claims.Unjudgeable as reason:
         return str(reason)
-    told = {"below": "lower", "above": "higher", "on": "equal", None: "not decided"}[found.side(0.0)]
-    return f"{claims.bounds(found, '+')}: {told}"
+    verdict = {"below": "lower", "above": "higher", "on": "equal", None: "not decided"}[change.side(0.0)]
+    return f"{claims.bounds(change, '+')}: {verdict}"

@@ -104,7 +104,7 @@ def interval(values: Sequence[float]) -> Interval:
 
 def judge(results: Results) -> list[Verdict]:
     """Every claim of every paper on every data set of the plan."""
-    found = []
+    verdicts = []
     for first, name in enumerate(PAPERS, 1):
         paper = results.papers[name]
         for second, claim in enumerate(paper["claims"], 1):
@@ -113,8 +113,8 @@ def judge(results: Results) -> list[Verdict]:
                 published = publish(paper, claim, dataset)
                 judged = decide(claim["test"], rows)
                 numbers = brief(claim["test"], rows) or without_intervals(judged.measured)
-                found.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
-    return found
+                verdicts.append(Verdict(f"{first}.{second}", name, claim, dataset, published, judged, numbers))
+    return verdicts
 
 
 def decide(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -130,31 +130,31 @@ def decide(test: Mapping[str, Any], rows: Rows) -> Judged:
 
 def difference(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the interval of the difference lies on the claimed side of 0 as a whole, fails if on the other."""
-    one, other = pair(test, rows)
-    found = interval([a - b for a, b in paired(one, other, test["measure"])])
-    told = f"{both(one, other, test['measure'])}; difference {bounds(found, sign='+')}"
-    return settle(found, 0.0, test["side"], told)
+    ours, theirs = pair(test, rows)
+    change = interval([a - b for a, b in paired(ours, theirs, test["measure"])])
+    measured = f"{both(ours, theirs, test['measure'])}; difference {bounds(change, sign='+')}"
+    return settle(change, 0.0, test["side"], measured)
 
 
 def ratio(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the interval of the ratio lies on the claimed side of the limit as a whole, fails if on the other."""
-    one, other = pair(test, rows)
-    found = interval([a / b for a, b in paired(one, other, test["measure"])])
-    told = f"{both(one, other, test['measure'])}; ratio {bounds(found)}"
-    return settle(found, test["limit"], test["side"], told)
+    ours, theirs = pair(test, rows)
+    ratios = interval([a / b for a, b in paired(ours, theirs, test["measure"])])
+    measured = f"{both(ours, theirs, test['measure'])}; ratio {bounds(ratios)}"
+    return settle(ratios, test["limit"], test["side"], measured)
 
 
 def same(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the interval of the ratio lies within 1 ± the tolerance as a whole, fails if it lies outside."""
-    one, other = pair(test, rows)
-    found = interval([a / b for a, b in paired(one, other, test["measure"])])
-    told = f"{both(one, other, test['measure'])}; ratio {bounds(found)}"
-    low, high = found.side(1 - test["tolerance"]), found.side(1 + test["tolerance"])
+    ours, theirs = pair(test, rows)
+    ratios = interval([a / b for a, b in paired(ours, theirs, test["measure"])])
+    measured = f"{both(ours, theirs, test['measure'])}; ratio {bounds(ratios)}"
+    low, high = ratios.side(1 - test["tolerance"]), ratios.side(1 + test["tolerance"])
     if low == "above" and high == "below":
-        return Judged(HOLDS, told)
+        return Judged(HOLDS, measured)
     if low == "below" or high == "above":
-        return Judged(FAILS, told)
-    return undecided(told, found, sum(abs(one - 1) <= test["tolerance"] for one in found.values))
+        return Judged(FAILS, measured)
+    return undecided(measured, ratios, sum(abs(value - 1) <= test["tolerance"] for value in ratios.values))
 
 
 def threshold(test: Mapping[str, Any], rows: Rows) -> Judged:
@@ -162,110 +162,112 @@ def threshold(test: Mapping[str, Any], rows: Rows) -> Judged:
     row = get(test["variant"], rows)
     below = test["side"] == "below"
     right = [value < test["limit"] if below else value > test["limit"] for value in need(row, test["measure"])]
-    return unanimous(right, tell(row, test["measure"]))
+    return unanimous(right, describe(row, test["measure"]))
 
 
 def equals(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if every seed gives the value of the setting, fails if none does."""
     row = get(test["variant"], rows)
     value = setting(row, test["setting"])
-    told = f"{tell(row, test['measure'])}; {test['setting']} = {value:g}"
-    return unanimous([found == value for found in need(row, test["measure"])], told)
+    measured = f"{describe(row, test['measure'])}; {test['setting']} = {value:g}"
+    return unanimous([number == value for number in need(row, test["measure"])], measured)
 
 
 def within(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if every seed is within the factor of the setting, above or below, fails if none is."""
     row = get(test["variant"], rows)
     value, factor = setting(row, test["setting"]), test["factor"]
-    right = [value / factor <= found <= value * factor for found in need(row, test["measure"])]
-    return unanimous(right, f"{tell(row, test['measure'])}; {test['setting']} = {value:g}")
+    right = [value / factor <= number <= value * factor for number in need(row, test["measure"])]
+    return unanimous(right, f"{describe(row, test['measure'])}; {test['setting']} = {value:g}")
 
 
 def each_within(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if every row is within the factor of its own setting with every seed, fails if one is with none."""
-    found = swept(test, rows)
-    steps = [within({**test, "variant": row.variant}, {row.variant: row}) for row in found]
-    told = "; ".join(step.measured for step in steps)
+    chosen = swept(test, rows)
+    steps = [within({**test, "variant": row.variant}, {row.variant: row}) for row in chosen]
+    measured = "; ".join(step.measured for step in steps)
     verdicts = [step.verdict for step in steps]
     if FAILS in verdicts:
-        return Judged(FAILS, told)
-    return Judged(HOLDS, told) if set(verdicts) == {HOLDS} else Judged(OPEN, told, "seeds disagree")
+        return Judged(FAILS, measured)
+    return Judged(HOLDS, measured) if set(verdicts) == {HOLDS} else Judged(OPEN, measured, "seeds disagree")
 
 
 def alike(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if with every seed the largest row is at most the factor times the smallest, fails if with none."""
-    found = swept(test, rows)
-    seeds = zip(*(need(row, test["measure"]) for row in found), strict=True)
-    told = ", ".join(tell(row, test["measure"]) for row in found)
-    return unanimous([max(seed) <= test["factor"] * min(seed) for seed in seeds], told)
+    chosen = swept(test, rows)
+    seeds = zip(*(need(row, test["measure"]) for row in chosen), strict=True)
+    measured = ", ".join(describe(row, test["measure"]) for row in chosen)
+    return unanimous([max(seed) <= test["factor"] * min(seed) for seed in seeds], measured)
 
 
 def chain(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the measure falls from each row to the next, as for differences; fails if it rises once."""
-    found = [get(variant, rows) for variant in test["variants"]]
-    pairs = list(itertools.pairwise(found))
+    chosen = [get(variant, rows) for variant in test["variants"]]
+    pairs = list(itertools.pairwise(chosen))
     steps = [
         difference({**test, "variant": after.variant, "against": before.variant, "side": "below"}, rows)
         for before, after in pairs
     ]
-    told = ", then ".join(tell(row, test["measure"]) for row in found)
+    measured = ", then ".join(describe(row, test["measure"]) for row in chosen)
     verdicts = [step.verdict for step in steps]
     if FAILS in verdicts:
-        return Judged(FAILS, told)
+        return Judged(FAILS, measured)
     if set(verdicts) == {HOLDS}:
-        return Judged(HOLDS, told)
+        return Judged(HOLDS, measured)
     changes = [interval([a - b for a, b in paired(after, before, test["measure"])]) for before, after in pairs]
-    agree = sum(all(change < 0 for change in seed) for seed in zip(*(one.values for one in changes), strict=True))
-    return undecided(told, changes[0], agree)
+    agree = sum(
+        all(change < 0 for change in seed) for seed in zip(*(estimate.values for estimate in changes), strict=True)
+    )
+    return undecided(measured, changes[0], agree)
 
 
 def dominates(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the error is lower at no more bits, fails if it is higher at no fewer; else the two do not compare."""
-    one, other = pair(test, rows)
+    ours, theirs = pair(test, rows)
     error = difference({**test, "side": "below"}, rows)
-    rates = paired(one, other, test["rate"])
+    rates = paired(ours, theirs, test["rate"])
     extra = interval([a - b for a, b in rates])
-    told = f"{error.measured}; {both(one, other, test['rate'])}"
+    measured = f"{error.measured}; {both(ours, theirs, test['rate'])}"
     if error.verdict == OPEN:
-        errors = paired(one, other, test["measure"])
+        errors = paired(ours, theirs, test["measure"])
         agree = sum(a < b and x <= y for (a, b), (x, y) in zip(errors, rates, strict=True))
-        return undecided(told, extra, agree)
+        return undecided(measured, extra, agree)
     if error.verdict == HOLDS and extra.side(0.0) in ("below", "on"):
-        return Judged(HOLDS, told)
+        return Judged(HOLDS, measured)
     if error.verdict == FAILS and extra.side(0.0) in ("above", "on"):
-        return Judged(FAILS, told)
+        return Judged(FAILS, measured)
     if extra.side(0.0) is None:
-        more = sum(one > 0 for one in extra.values)
-        return Judged(OPEN, told, f"{more} of {extra.n} seeds spend more bits{UNDECIDED}", lacks="seeds")
+        more = sum(value > 0 for value in extra.values)
+        return Judged(OPEN, measured, f"{more} of {extra.n} seeds spend more bits{UNDECIDED}", lacks="seeds")
     which = "it spends more bits" if error.verdict == HOLDS else "it spends fewer bits"
-    return Judged(OPEN, told, f"{which}; the rates are not equal")
+    return Judged(OPEN, measured, f"{which}; the rates are not equal")
 
 
 def optimum(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if a codebook between the ends is better than both, fails if an end is better than all others."""
-    found = [get(variant, rows) for variant in test["variants"]]
-    lowest = min(found, key=lambda row: float(np.mean(need(row, test["measure"]))))
-    inside = lowest not in (found[0], found[-1])
-    rivals = [found[0], found[-1]] if inside else [row for row in found if row is not lowest]
+    chosen = [get(variant, rows) for variant in test["variants"]]
+    lowest = min(chosen, key=lambda row: float(np.mean(need(row, test["measure"]))))
+    inside = lowest not in (chosen[0], chosen[-1])
+    rivals = [chosen[0], chosen[-1]] if inside else [row for row in chosen if row is not lowest]
     steps = [
         difference({**test, "variant": lowest.variant, "against": row.variant, "side": "below"}, rows) for row in rivals
     ]
-    told = f"lowest for {tell(lowest, test['measure'])}; ends " + ", ".join(
-        tell(row, test["measure"]) for row in (found[0], found[-1]) if row is not lowest
+    measured = f"lowest for {describe(lowest, test['measure'])}; ends " + ", ".join(
+        describe(row, test["measure"]) for row in (chosen[0], chosen[-1]) if row is not lowest
     )
     if all(step.verdict == HOLDS for step in steps):
-        return Judged(HOLDS if inside else FAILS, told)
-    values = [need(row, test["measure"]) for row in found]
+        return Judged(HOLDS if inside else FAILS, measured)
+    values = [need(row, test["measure"]) for row in chosen]
     agree = sum(min(seed[1:-1], default=math.inf) < min(seed[0], seed[-1]) for seed in zip(*values, strict=True))
     changes = interval([a - b for a, b in paired(lowest, rivals[0], test["measure"])])
-    return undecided(told, changes, agree)
+    return undecided(measured, changes, agree)
 
 
 def grows(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if the measure rises from each codebook to the next, beginning at the one with the least error."""
-    found = [get(variant, rows) for variant in test["variants"]]
-    lowest = min(range(len(found)), key=lambda place: float(np.mean(need(found[place], test["past"]))))
-    names = [row.variant for row in found[lowest:]]
+    chosen = [get(variant, rows) for variant in test["variants"]]
+    lowest = min(range(len(chosen)), key=lambda place: float(np.mean(need(chosen[place], test["past"]))))
+    names = [row.variant for row in chosen[lowest:]]
     if len(names) < 2:
         raise Unjudgeable("the optimum is at the end of the list, nothing is past it")
     return chain({**test, "variants": names[::-1]}, rows)
@@ -273,9 +275,9 @@ def grows(test: Mapping[str, Any], rows: Rows) -> Judged:
 
 def best(test: Mapping[str, Any], rows: Rows) -> Judged:
     """Holds if it is lower than the fixed codebook with the lowest mean, as for differences."""
-    found = [get(variant, rows) for variant in test["among"]]
+    chosen = [get(variant, rows) for variant in test["among"]]
     get(test["variant"], rows)
-    lowest = min(found, key=lambda row: float(np.mean(need(row, test["measure"]))))
+    lowest = min(chosen, key=lambda row: float(np.mean(need(row, test["measure"]))))
     return difference({**test, "against": lowest.variant, "side": "below"}, rows)
 
 
@@ -286,9 +288,11 @@ def moves_on(test: Mapping[str, Any], rows: Rows) -> Judged:
         raise Unjudgeable(f"`{column}` is not recorded for `{row.variant}`")
     epochs = row.history.pivot(index="seed", columns="epoch", values=column)
     first, last = epochs.iloc[:, 0], epochs.iloc[:, -1]
-    found = interval((last - first).tolist())
-    told = f"`{row.variant}` from {first.mean():.3g} to {last.mean():.3g} (n = {found.n}); change {bounds(found, '+')}"
-    return settle(found, 0.0, "below", told)
+    change = interval((last - first).tolist())
+    measured = (
+        f"`{row.variant}` from {first.mean():.3g} to {last.mean():.3g} (n = {change.n}); change {bounds(change, '+')}"
+    )
+    return settle(change, 0.0, "below", measured)
 
 
 KINDS: dict[str, Callable[[Mapping[str, Any], Rows], Judged]] = {
@@ -335,10 +339,10 @@ def swept(test: Mapping[str, Any], rows: Rows) -> list[Row]:
     missing = [name for name in test["variants"] if name not in rows]
     if missing:
         raise Unjudgeable(f"`{missing[0]}` was not run; `make sweeps` runs it")
-    found = [rows[name] for name in test["variants"]]
-    if any([seed["seed"] for seed in row.seeds] != [seed["seed"] for seed in found[0].seeds] for row in found):
+    chosen = [rows[name] for name in test["variants"]]
+    if any([seed["seed"] for seed in row.seeds] != [seed["seed"] for seed in chosen[0].seeds] for row in chosen):
         raise Unjudgeable("the rows have different seeds")
-    return found
+    return chosen
 
 
 WHOLE_TIMES = ("seconds", "seconds_per_epoch")
@@ -365,53 +369,53 @@ def pair(test: Mapping[str, Any], rows: Rows) -> tuple[Row, Row]:
     Raises:
         Unjudgeable: one was not run, or only one of them has a learning rate that falls.
     """
-    one, other = get(test["variant"], rows), get(test["against"], rows)
-    if one.learning_rate_falls != other.learning_rate_falls:
+    ours, theirs = get(test["variant"], rows), get(test["against"], rows)
+    if ours.learning_rate_falls != theirs.learning_rate_falls:
         raise Unjudgeable("the two have different learning rates over the epochs")
-    return one, other
+    return ours, theirs
 
 
-def paired(one: Row, other: Row, measure: str) -> list[tuple[float, float]]:
+def paired(ours: Row, theirs: Row, measure: str) -> list[tuple[float, float]]:
     """What both rows measured, seed by seed.
 
     Raises:
         Unjudgeable: the measure is not recorded, or no seed is common to both.
     """
     first, second = (
-        dict(zip([seed["seed"] for seed in row.seeds], need(row, measure), strict=True)) for row in (one, other)
+        dict(zip([seed["seed"] for seed in row.seeds], need(row, measure), strict=True)) for row in (ours, theirs)
     )
     common = [seed for seed in first if seed in second]
     if not common:
-        raise Unjudgeable(f"`{one.variant}` and `{other.variant}` have no seed in common")
+        raise Unjudgeable(f"`{ours.variant}` and `{theirs.variant}` have no seed in common")
     return [(first[seed], second[seed]) for seed in common]
 
 
-def settle(found: Interval, limit: float, side: str, told: str) -> Judged:
+def settle(estimate: Interval, limit: float, side: str, measured: str) -> Judged:
     """The verdict of an interval that should lie on `side` of `limit`."""
-    where = found.side(limit)
+    where = estimate.side(limit)
     if where is None:
-        return undecided(told, found, sum((one < limit) == (side == "below") for one in found.values))
-    return Judged(HOLDS if where == side else FAILS, told)
+        return undecided(measured, estimate, sum((value < limit) == (side == "below") for value in estimate.values))
+    return Judged(HOLDS if where == side else FAILS, measured)
 
 
 UNDECIDED = ", the interval does not decide"
 
 
-def undecided(told: str, found: Interval, agree: int) -> Judged:
+def undecided(measured: str, estimate: Interval, agree: int) -> Judged:
     """An interval decides nothing: how many seeds agree with the claim."""
-    if found.n < 2:
+    if estimate.n < 2:
         why = f"one seed shows no spread; it {'agrees' if agree else 'disagrees'}"
     else:
-        why = f"{agree} of {found.n} seeds agree{UNDECIDED}"
-    return Judged(OPEN, told, why, lacks="seeds")
+        why = f"{agree} of {estimate.n} seeds agree{UNDECIDED}"
+    return Judged(OPEN, measured, why, lacks="seeds")
 
 
-def unanimous(right: Sequence[bool], told: str) -> Judged:
+def unanimous(right: Sequence[bool], measured: str) -> Judged:
     if all(right):
-        return Judged(HOLDS, told)
+        return Judged(HOLDS, measured)
     if any(right):
-        return Judged(OPEN, told, f"{sum(right)} of {len(right)} seeds agree", lacks="seeds")
-    return Judged(FAILS, told)
+        return Judged(OPEN, measured, f"{sum(right)} of {len(right)} seeds agree", lacks="seeds")
+    return Judged(FAILS, measured)
 
 
 def setting(row: Row, key: str) -> float:
@@ -422,7 +426,7 @@ def setting(row: Row, key: str) -> float:
     return float(value)
 
 
-def tell(row: Row, measure: str) -> str:
+def describe(row: Row, measure: str) -> str:
     """A row's number in a sentence: mean ± standard deviation, with its unit and n."""
     number, unit = summary.number(row, measure), row.measure(measure).unit
     if number == NONE:
@@ -435,11 +439,11 @@ def brief(test: Mapping[str, Any], rows: Rows) -> str:
     names = test.get("variants") or [test[key] for key in ("variant", "against") if key in test]
     if len(names) > 3 or "among" in test or not all(name in rows for name in names):
         return ""
-    told = []
+    texts = []
     for measure in (test["measure"], *([test["rate"]] if "rate" in test else [])):
-        numbers = [tell(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
-        told.append((", then " if "variants" in test else " against ").join(numbers))
-    return ", ".join(told) if all(rows[name].values(test["measure"]) for name in names) else ""
+        numbers = [describe(rows[name], measure).split("` ")[-1].rpartition(" (n = ")[0] for name in names]
+        texts.append((", then " if "variants" in test else " against ").join(numbers))
+    return ", ".join(texts) if all(rows[name].values(test["measure"]) for name in names) else ""
 
 
 def without_intervals(measured: str) -> str:
@@ -447,15 +451,15 @@ def without_intervals(measured: str) -> str:
     return re.sub(r" \(n = \d+\)|[;,] (difference|change|ratio) .*", "", "" if measured == NONE else measured)
 
 
-def both(one: Row, other: Row, measure: str) -> str:
-    return f"{tell(one, measure)}, {tell(other, measure)}"
+def both(ours: Row, theirs: Row, measure: str) -> str:
+    return f"{describe(ours, measure)}, {describe(theirs, measure)}"
 
 
-def bounds(found: Interval, sign: str = "") -> str:
+def bounds(estimate: Interval, sign: str = "") -> str:
     """An interval in a sentence."""
-    if found.n < 2:
-        return f"{found.mean:{sign}.3g}"
-    return f"{found.mean:{sign}.3g} [{found.low:{sign}.3g}, {found.high:{sign}.3g}]"
+    if estimate.n < 2:
+        return f"{estimate.mean:{sign}.3g}"
+    return f"{estimate.mean:{sign}.3g} [{estimate.low:{sign}.3g}, {estimate.high:{sign}.3g}]"
 
 
 PUBLISHED = {

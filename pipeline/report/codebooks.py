@@ -73,12 +73,12 @@ def against(dataset: str, title: str, fixed: Sequence[Row], adaptive: Row | None
 def panel_of(panel: Axes, fixed: Sequence[Row], adaptive: Row | None, measure: str) -> None:
     """One measure against the codebooks."""
     kind = fixed[0].measure(measure)
-    found = [(place, summary.of(row, measure)) for place, row in enumerate(fixed)]
-    known = [(place, one) for place, one in found if one]
+    summaries = [(place, summary.of(row, measure)) for place, row in enumerate(fixed)]
+    known = [(place, mean) for place, mean in summaries if mean]
     panel.errorbar(
         [place for place, _ in known],
-        [kind.scale * one.mean for _, one in known],
-        yerr=[kind.scale * (one.std or 0.0) for _, one in known],
+        [kind.scale * mean.mean for _, mean in known],
+        yerr=[kind.scale * (mean.std or 0.0) for _, mean in known],
         color="black",
         marker="o",
         capsize=2,
@@ -185,7 +185,7 @@ def per_class(adaptive: Row, books: Sequence[str]) -> pd.DataFrame:
     chosen: list[Mapping[str, Mapping[str, float]]] = [s["selection"] for s in adaptive.seeds if s.get("selection")]
     if not chosen:
         return pd.DataFrame(columns=list(books))
-    frames = [pd.DataFrame.from_dict(dict(one), orient="index")[list(books)] for one in chosen]
+    frames = [pd.DataFrame.from_dict(dict(shares), orient="index")[list(books)] for shares in chosen]
     mean = sum(frames[1:], frames[0]) / len(frames)
     rest = mean.drop(index="all")
     if len(rest) > MOST_CLASSES:
@@ -219,19 +219,19 @@ def stack(panel: Axes, places: np.ndarray, shares: np.ndarray, books: Sequence[s
 def draw_across(results: Results) -> Iterator[tuple[Figure, Picture]]:
     """Reconstruction error and utilization against [N, D], a line per data set; nothing for fewer than two."""
     models = [name for name in results.papers["balance"]["models"] if name != "adaptive"]
-    found = {dataset: family(results, dataset) for dataset in results.plan["datasets"]}
-    found = {dataset: one for dataset, one in found.items() if len(one[0]) > 1}
-    if len(found) < 2:
+    families = {dataset: family(results, dataset) for dataset in results.plan["datasets"]}
+    families = {dataset: rows for dataset, rows in families.items() if len(rows[0]) > 1}
+    if len(families) < 2:
         return
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), layout="constrained")
     colours = plt.get_cmap("tab10").colors  # type: ignore[attr-defined]
-    for place, (dataset, (fixed, adaptive)) in enumerate(found.items()):
+    for place, (dataset, (fixed, adaptive)) in enumerate(families.items()):
         look = {"color": colours[place % 10], "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
         for panel, measure in zip(axes, ("test_mse", "utilization"), strict=True):
             kind = fixed[0].measure(measure)
             panel.set_title(kind.head)
             known = [(models.index(row.variant), summary.of(row, measure)) for row in fixed]
-            points = [(at, kind.scale * one.mean) for at, one in known if one]
+            points = [(at, kind.scale * mean.mean) for at, mean in known if mean]
             panel.plot(*zip(*points, strict=True), label=results.title(dataset), **look)
             ours = summary.of(adaptive, measure) if adaptive else None
             if ours:
@@ -243,7 +243,7 @@ def draw_across(results: Results) -> Iterator[tuple[Figure, Picture]]:
     scale_errors(axes[0])
     axes[1].set_ylim(0, 1.1 * axes[1].dataLim.y1)
     axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    titles = ", ".join(results.title(dataset) for dataset in found)
+    titles = ", ".join(results.title(dataset) for dataset in families)
     yield (
         figure,
         Picture(

@@ -25,13 +25,13 @@ HASH_BYTES = 16
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     """Markdown paragraphs: what was counted in this run, how fast counting is, and what FFHQ-1024 would need."""
     about = results.papers["ll_vq_vae"]["counting"]
-    parts = ['<a id="counting"></a>\n\n## Counting what the paper calls infeasible', opening(about)]
-    counted = table_of_counts(results)
-    parts += [counted, " ".join(NOTE.split())] if counted else ["No lattice was run here."]
+    blocks = ['<a id="counting"></a>\n\n## Counting what the paper calls infeasible', opening(about)]
+    counts = table_of_counts(results)
+    blocks += [counts, " ".join(NOTE.split())] if counts else ["No lattice was run here."]
     if NAME in pictures:
-        parts.append(pictures[NAME].markdown())
-    parts += [whole(results)]
-    return parts
+        blocks.append(pictures[NAME].markdown())
+    blocks += [whole(results)]
+    return blocks
 
 
 def opening(about: Mapping[str, Any]) -> str:
@@ -108,7 +108,7 @@ def whole(results: Results) -> str:
         sentences.append("`make benchmark` measures how many a second are counted, and with it the time.")
     bounds = [(row, seed) for row in lattices(results) for seed in row.seeds if seed.get("codes_collision_bound")]
     if bounds:
-        row, seed = max(bounds, key=lambda one: float(one[1]["codes_collision_bound"]))
+        row, seed = max(bounds, key=lambda bound: float(bound[1]["codes_collision_bound"]))
         grown = float(seed["codes_collision_bound"]) * (vectors / float(seed["codes_in_use"])) ** 2
         sentences.append(
             f"The chance of a collision, which grows with the square of the number, would be {grown:.0e} at most, for "
@@ -136,16 +136,16 @@ def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
     if not lines:
         return
     names = list(dict.fromkeys(name for line in lines for name in line["opponents"]))
-    found = [("this pipeline", [rate(line) for line in lines])]
+    contestants = [("this pipeline", [rate(line) for line in lines])]
     for name in names:
         times = [line["opponents"].get(name, {}).get("median") for line in lines]
         rates = [line["setting"]["count"] / time if time else 0.0 for line, time in zip(lines, times, strict=True)]
-        found.append((name, rates))
+        contestants.append((name, rates))
     kinds = [f"{line['setting']['codes']}, {line['setting']['count']:,}" for line in lines]
     figure, axes = plt.subplots(figsize=(WIDTH * 0.8, 1.2 + 0.5 * len(lines)), layout="constrained")
-    height = 0.8 / len(found)
-    for place, (name, rates) in enumerate(found):
-        at = [len(lines) - 1 - line - height * (place - (len(found) - 1) / 2) for line in range(len(lines))]
+    height = 0.8 / len(contestants)
+    for place, (name, rates) in enumerate(contestants):
+        at = [len(lines) - 1 - line - height * (place - (len(contestants) - 1) / 2) for line in range(len(lines))]
         axes.barh(at, rates, height=height, label=name, color=OTHERS if place else OURS)
     axes.set_yticks(range(len(lines)), kinds[::-1])
     axes.set(xscale="log", xlabel="codes per second")

@@ -71,7 +71,7 @@ def spacing(rows: Rows) -> Figure | None:
             by_epoch(axes[0], row, "spacing_mean", look[row.name], band=False)
         by_epoch(axes[-1], row, "val_mse", look[row.name])
     if kept:
-        longest = max(kept.values(), key=lambda found: float(found["ramp"].max()))
+        longest = max(kept.values(), key=lambda trace: float(trace["ramp"].max()))
         ramp = longest.groupby("step")["ramp"].mean()
         axes[0].plot(ramp.index, ramp, color="black", linestyle=(0, (1, 2)), label="start + learning rate × steps")
         axes[1].set(title="spacing minus ramp", xlabel="step")
@@ -158,8 +158,8 @@ def counts(rows: Rows) -> Figure | None:
         axes.plot(batches, moved, color=row.colour, marker="o", markersize=4, label=row.title)
         frozen = float(np.mean(row.values("codes_in_use")))
         axes.plot(1.3 * batches[-1], frozen, color=row.colour, marker="X", markersize=9, linestyle="")
-    codes_ = shown[0].settings["quantizer"]["num_codes"]
-    axes.axhline(codes_, color="#666666", linestyle=":", label=f"K = {codes_}")
+    size = shown[0].settings["quantizer"]["num_codes"]
+    axes.axhline(size, color="#666666", linestyle=":", label=f"K = {size}")
     axes.set(
         xscale="log", yscale="log", xlabel="batches in training mode (cross: model frozen)", ylabel="distinct vectors"
     )
@@ -223,7 +223,7 @@ def splits(rows: Rows) -> Figure | None:
 
 def switches(rows: Rows) -> Figure | None:
     """What one setting alone does to the error, seed by seed."""
-    found = []
+    lines = []
     for row in of_the_paper(rows):
         base = base_of(row, rows)
         changed = differences(base.settings, row.settings) if base else {}
@@ -231,23 +231,23 @@ def switches(rows: Rows) -> Figure | None:
             key, value = next(iter(changed.items()))
             first = {seed["seed"]: seed["test_mse"] for seed in base.seeds}
             ratios = [100 * (s["test_mse"] / first[s["seed"]] - 1) for s in row.seeds if first.get(s["seed"])]
-            found.append((f"{key.split('.')[-1]} = {value}, {base.title}", row, ratios))
-    if not found:
+            lines.append((f"{key.split('.')[-1]} = {value}, {base.title}", row, ratios))
+    if not lines:
         return None
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(found)), layout="constrained")
-    for place, (_, row, ratios) in enumerate(reversed(found)):
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.32 * len(lines)), layout="constrained")
+    for place, (_, row, ratios) in enumerate(reversed(lines)):
         axes.plot(ratios, [place] * len(ratios), color=row.colour, marker="o", linestyle="", alpha=0.6)
         axes.plot(np.mean(ratios), place, color=row.colour, marker="|", markersize=18, markeredgewidth=2.5)
     axes.axvline(0, color="#666666", linestyle=":")
-    axes.set_yticks(range(len(found)), [label for label, _, _ in reversed(found)])
-    axes.set(xlabel="change of the MSE on test, %", ylim=(-0.7, len(found) - 0.3))
+    axes.set_yticks(range(len(lines)), [label for label, _, _ in reversed(lines)])
+    axes.set(xlabel="change of the MSE on test, %", ylim=(-0.7, len(lines) - 0.3))
     return figure
 
 
 def time(rows: Rows) -> Figure | None:
     """Seconds of the first epoch, of the paper's own models."""
-    names_ = (*PUBLISHED, "lattice_dense", "lattice_wide")
-    shown = [rows[name] for name in names_ if name in rows and rows[name].values("seconds_first_epoch")]
+    variants = (*PUBLISHED, "lattice_dense", "lattice_wide")
+    shown = [rows[name] for name in variants if name in rows and rows[name].values("seconds_first_epoch")]
     if not shown:
         return None
     figure, axes = bars(shown)

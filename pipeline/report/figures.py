@@ -66,9 +66,9 @@ def keep(drawn: Drawn, folder: Path) -> list[Picture]:
 
 def of_rows(results: Results, dataset: str) -> Drawn:
     """Reconstructions, training curves and use of the codes, which show every row in groups."""
-    found = groups(results, dataset)
+    shown = groups(results, dataset)
     for draw in (reconstructions, curves, usage):
-        yield draw(dataset, results.title(dataset), found)
+        yield draw(dataset, results.title(dataset), shown)
 
 
 def of_papers(results: Results, dataset: str) -> Drawn:
@@ -94,9 +94,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Picture]:
+def reconstructions(dataset: str, title: str, shown: Sequence[Group]) -> tuple[Figure, Picture]:
     """Originals, then a line per variant (its first seed); the same images for all, pixels as they are."""
-    rows = [row for group in found for row in group.rows]
+    rows = [row for group in shown for row in group.rows]
     originals = rows[0].pictures["originals"]
     strips = [("original", originals)]
     strips += [(row.title, row.pictures["reconstructions"][0]) for row in rows]
@@ -112,7 +112,7 @@ def reconstructions(dataset: str, title: str, found: Sequence[Group]) -> tuple[F
     return figure, Picture(
         f"{dataset}-reconstructions",
         f"{title}: reconstructions",
-        f"{len(originals)} test images of {title} in the first line; below, as reconstructed by {names_of(found)}.",
+        f"{len(originals)} test images of {title} in the first line; below, as reconstructed by {names_of(shown)}.",
         """Test images and what each model makes of them (first seed); the same images for all, pixels enlarged as they
         are; pictures that are too large to stand side by side are reduced.""",
     )
@@ -127,7 +127,7 @@ def fitting(images: UInt8[np.ndarray, "n h w c"]) -> tuple[np.ndarray, int, int]
     if wide <= WIDEST:
         return images, 1, max(1, STRIP // wide)
     factor = -(-wide // WIDEST)
-    small = [np.asarray(Image.fromarray(one.squeeze()).reduce(factor)) for one in images]
+    small = [np.asarray(Image.fromarray(image.squeeze()).reduce(factor)) for image in images]
     return np.stack(small).reshape(len(images), *small[0].shape[:2], images.shape[-1]), 1, 1
 
 
@@ -139,12 +139,12 @@ def strip(images: UInt8[np.ndarray, "n h w c"], gap: int = 1, times: int = 4) ->
     return line[..., 0] if line.shape[-1] == 1 else line
 
 
-def curves(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Picture]:
+def curves(dataset: str, title: str, shown: Sequence[Group]) -> tuple[Figure, Picture]:
     """Training and validation error per epoch."""
     figure, axes = plt.subplots(
-        len(found), 2, figsize=(WIDTH, 2.9 * len(found)), squeeze=False, sharey="row", layout="constrained"
+        len(shown), 2, figsize=(WIDTH, 2.9 * len(shown)), squeeze=False, sharey="row", layout="constrained"
     )
-    for line, group in zip(axes, found, strict=True):
+    for line, group in zip(axes, shown, strict=True):
         look = looks(group.rows)
         for panel, (column, name) in zip(line, {"train_mse": "training", "val_mse": "validation"}.items(), strict=True):
             for row in group.rows:
@@ -157,20 +157,20 @@ def curves(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pi
     return figure, Picture(
         f"{dataset}-curves",
         f"{title}: training curves",
-        f"Mean squared error per epoch on {title}, training and validation, for {names_of(found)}.",
+        f"Mean squared error per epoch on {title}, training and validation, for {names_of(shown)}.",
         """Mean over the seeds; the band runs from the smallest to the largest seed. Training error is the mean over the
         epoch's batches while the weights move, validation error is taken at its end.""",
     )
 
 
-def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Picture]:
+def usage(dataset: str, title: str, shown: Sequence[Group]) -> tuple[Figure, Picture]:
     """How often each code was used on the test split, most used first; one line per seed."""
-    columns = min(3, len(found))
-    lines = -(-len(found) // columns)
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
     figure, axes = plt.subplots(
         lines, columns, figsize=(WIDTH, 3.4 * lines), squeeze=False, layout="constrained", sharex=True, sharey=True
     )
-    for panel, group in zip(axes.flat, found, strict=False):
+    for panel, group in zip(axes.flat, shown, strict=False):
         look = looks(group.rows)
         for row in group.rows:
             for seed, counts in enumerate(row.pictures["usage"]):
@@ -184,16 +184,16 @@ def usage(dataset: str, title: str, found: Sequence[Group]) -> tuple[Figure, Pic
         panel.legend(fontsize=8, loc="upper right")
     for panel in axes[:, 0]:
         panel.set_ylabel("times used on test")
-    for panel in list(axes.flat)[len(found) :]:
+    for panel in list(axes.flat)[len(shown) :]:
         panel.axis("off")
     return figure, Picture(
         f"{dataset}-usage",
         f"{title}: use of the codes",
-        f"Use of the codes on the test split of {title} by rank, log axes, for {names_of(found)}.",
+        f"Use of the codes on the test split of {title} by rank, log axes, for {names_of(shown)}.",
         """How often each code was used on the test split, most used first (at most 4,096 codes); one line per seed.
         A line that ends early is a collapse to few codes, a level line an even use.""",
     )
 
 
-def names_of(found: Sequence[Group]) -> str:
-    return "; ".join(row.title for group in found for row in group.rows)
+def names_of(shown: Sequence[Group]) -> str:
+    return "; ".join(row.title for group in shown for row in group.rows)

@@ -74,9 +74,9 @@ def verdicts_section(results: Results, judged: list[claims.Verdict]) -> list[str
     for name in claims.PAPERS:
         paper = results.papers[name]
         blocks += [f"### [{paper['title']}]({paper['url']})", verdicts.full(results, judged, name)]
-    found = verdicts.met_table(results)
-    if found:
-        blocks += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), found]
+    met = verdicts.met_table(results)
+    if met:
+        blocks += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), met]
     return blocks
 
 
@@ -97,11 +97,11 @@ def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Pictu
     blocks += photographs(results, dataset)
     blocks += ["### Settings", *tables.settings(results.of(dataset))]
     blocks += ["### In the form of the paper's tables", *table_notes(results, dataset)]
-    found = tables.groups(results, dataset)
-    for group in found:
+    groups = tables.groups(results, dataset)
+    for group in groups:
         blocks += [f"**{group.title}.** {group.note}", tables.paper_form(results, dataset, group)]
     blocks += ["### Further measures", tables.further_splits(results), prose(FURTHER_NOTE)]
-    for group in found:
+    for group in groups:
         blocks += [f"**{group.title}.**", *tables.further(results, group.rows)]
     for kind, heading in FIGURES.items():
         if f"{dataset}-{kind}" in pictures:
@@ -153,7 +153,8 @@ def images_used(rows: Sequence[Row]) -> str:
 def photographs(results: Results, dataset: str) -> list[str]:
     """The pictures a data set was cut from, each with its credit and licence, where it has such a list."""
     named = [
-        f"{one['name']} ({one['credit']}; {one['licence']})" for one in results.about[dataset].get("photographs", [])
+        f"{photograph['name']} ({photograph['credit']}; {photograph['licence']})"
+        for photograph in results.about[dataset].get("photographs", [])
     ]
     return [f"Cut from: {'; '.join(named)}."] if named else []
 
@@ -190,5 +191,7 @@ def glossary() -> str:
 
 def index(pictures: Mapping[str, Picture]) -> str:
     """Every figure with its two files."""
-    lines = [f"- {one.title}: [PNG](figures/{name}.png), [SVG](figures/{name}.svg)" for name, one in pictures.items()]
+    lines = [
+        f"- {picture.title}: [PNG](figures/{name}.png), [SVG](figures/{name}.svg)" for name, picture in pictures.items()
+    ]
     return "\n".join(lines)

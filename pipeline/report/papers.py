@@ -17,14 +17,17 @@ from pipeline.report.tables import run_command, table
 def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     """Both papers, table by table."""
     first, second = results.papers["ll_vq_vae"], results.papers["balance"]
-    parts = ["## The papers' tables and figures", f"### {first['short']}"]
-    parts += ["**Table 1:** lattice against vector quantization.", table_1(results)]
-    parts += ["**Figure 2:** quantization on a lattice.", pictures["lattice-2d"].markdown()]
+    blocks = ["## The papers' tables and figures", f"### {first['short']}"]
+    blocks += ["**Table 1:** lattice against vector quantization.", table_1(results)]
+    blocks += ["**Figure 2:** quantization on a lattice.", pictures["lattice-2d"].markdown()]
     for dataset in first["results"]:
-        parts += comparison(results, dataset)
-    parts += ["**Table 3:** how the lattice begins, and how dense it is asked to be.", table_3(results)]
-    parts += [f"**{name}:** {one['shows']}. {shown(results, one['dataset'])}" for name, one in first["figures"].items()]
-    return [*parts, f"### {second['short']}", *balance.section(results, pictures)]
+        blocks += comparison(results, dataset)
+    blocks += ["**Table 3:** how the lattice begins, and how dense it is asked to be.", table_3(results)]
+    blocks += [
+        f"**{name}:** {figure['shows']}. {shown(results, figure['dataset'])}"
+        for name, figure in first["figures"].items()
+    ]
+    return [*blocks, f"### {second['short']}", *balance.section(results, pictures)]
 
 
 def shown(results: Results, dataset: str) -> str:
@@ -41,10 +44,10 @@ def table_1(results: Results) -> str:
     """The paper's Table 1: words; below them what was measured on each data set."""
     heads = ["quantization", "", "layer size", "quantization complexity", "aversion to codebook collapse"]
     lines = []
-    for name, one in results.papers["ll_vq_vae"]["table_1"].items():
-        lines.append([name, "published", one["layer_size"], one["complexity"], one["aversion"]])
+    for name, stated in results.papers["ll_vq_vae"]["table_1"].items():
+        lines.append([name, "published", stated["layer_size"], stated["complexity"], stated["aversion"]])
         for dataset in results.plan["datasets"]:
-            row = rows_of(results, dataset).get(one["variant"])
+            row = rows_of(results, dataset).get(stated["variant"])
             cells = [
                 f"{summary.number_of_seeds(row, 'quantizer_parameters')} parameters",
                 f"{summary.number_of_seeds(row, 'seconds')} s of training",
@@ -82,13 +85,13 @@ def table_3(results: Results) -> str:
     heads = ["init range", "γ", "target K", "error, FFHQ published", "codes, FFHQ published"]
     heads += [f"{name}, {results.title(dataset)}" for dataset in datasets for name in ("MSE test", "codes")]
     lines = []
-    for variant, one in paper["table_3"].items():
-        told = published.get(variant, {})
+    for variant, stated in paper["table_3"].items():
+        numbers = published.get(variant, {})
         cells = [
             summary.number_of_seeds(rows_of(results, dataset).get(variant), measure)
             for dataset in datasets
             for measure in ("test_mse", "codes_in_use")
         ]
-        printed = [summary.plain(told.get("mse")), summary.plain(told.get("codes"))]
-        lines.append([one["range"], str(one["gamma"]), one["target"], *printed, *cells])
+        printed = [summary.plain(numbers.get("mse")), summary.plain(numbers.get("codes"))]
+        lines.append([stated["range"], str(stated["gamma"]), stated["target"], *printed, *cells])
     return table(heads, lines)

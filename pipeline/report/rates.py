@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -118,23 +118,23 @@ def saturated(row: Row) -> float | None:
     latents can show; else None.
     """
     keys = ("bits_per_latent", "most_bits_seen", "bits_per_latent_by_dimension", "bits_per_pixel")
-    found = [summary.of(row, key) for key in keys]
-    if any(one is None for one in found):
+    summaries = [summary.of(row, key) for key in keys]
+    if any(number is None for number in summaries):
         return None
-    seen, most, bound, per_pixel = (one.mean for one in found if one)
+    seen, most, bound, per_pixel = (number.mean for number in summaries if number)
     return bound * per_pixel / seen if seen > 0.9 * most else None
 
 
 def draw_landmark(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
     """JPEG as a line, as far as the rows' rates reach and a little further."""
     rates = [value for row in rows for value in row.values("bits_per_pixel") if value > 0]
-    near = [one for one in points if one.bits_per_pixel <= 1.5 * max(rates, default=math.inf)] or list(points[:1])
-    axes.plot(
-        [one.bits_per_pixel for one in near], [one.mse for one in near], color="#888888", marker=".", label="JPEG"
-    )
-    for one in near[:: max(1, len(near) // 5)]:
-        place = (one.bits_per_pixel, one.mse)
-        axes.annotate(f"q {one.quality}", place, xytext=(4, 4), textcoords="offset points", color="#666666", fontsize=8)
+    reach = 1.5 * max(rates, default=math.inf)
+    near = [point for point in points if point.bits_per_pixel <= reach] or list(points[:1])
+    places = [(point.bits_per_pixel, point.mse) for point in near]
+    axes.plot(*zip(*places, strict=True), color="#888888", marker=".", label="JPEG")
+    beside: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "color": "#666666", "fontsize": 8}
+    for place, point in list(zip(places, near, strict=True))[:: max(1, len(near) // 5)]:
+        axes.annotate(f"q {point.quality}", place, **beside)
 
 
 def upper_edge(axes: Axes, rows: Sequence[Row]) -> None:

@@ -137,7 +137,7 @@ def read_row(paths: Paths, plan: Mapping[str, Any], name: str) -> Row:
     settings = files.read_yaml(present(paths.row_settings(name), "dvc repro plan"))
     command = f"dvc repro {stage(name, settings)}"
     run = files.read_json(present(paths.measured(name), command))
-    refuse_stale(name, run, settings, command)
+    check_current(name, run, settings, command)
     history = pd.read_csv(present(paths.history(name), command))
     with np.load(present(paths.arrays(name), command)) as arrays:
         pictures = {key: arrays[key] for key in arrays.files}
@@ -162,7 +162,7 @@ def stage(row: str, settings: Mapping[str, Any]) -> str:
     return f"{'evaluate_sweep' if 'sweep' in settings else 'evaluate'}@{row}"
 
 
-def refuse_stale(name: str, run: dict[str, Any], settings: dict[str, Any], command: str) -> None:
+def check_current(name: str, run: dict[str, Any], settings: dict[str, Any], command: str) -> None:
     """Compare what a row was made with to what the plan says now.
 
     Raises:

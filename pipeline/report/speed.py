@@ -125,11 +125,11 @@ def wrong(lines: Sequence[dict[str, Any]]) -> str:
 
 def left_out(lines: Sequence[dict[str, Any]]) -> list[str]:
     """One sentence on what this machine is too small or slow for."""
-    told = [
+    texts = [
         f"{', '.join(f'{key} {written(value)}' for key, value in line['setting'].items())} ({line['left_out']})"
         for line in lines
     ]
-    return [f"Left out here: {'; '.join(told)}."] if told else []
+    return [f"Left out here: {'; '.join(texts)}."] if texts else []
 
 
 def written(value: Any) -> str:
@@ -155,9 +155,9 @@ def opponent(line: dict[str, Any], name: str) -> str:
         return str(line["skipped"][name])
     if name not in line["opponents"]:
         return NONE
-    found = line["opponents"][name]
-    memory = "" if found["memory_mb"] is None else f", {found['memory_mb']:,.0f} MB"
-    return f"{found['ratio']['median']:.2f}× [{found['ratio']['low']:.2f}, {found['ratio']['high']:.2f}]{memory}"
+    times = line["opponents"][name]
+    memory = "" if times["memory_mb"] is None else f", {times['memory_mb']:,.0f} MB"
+    return f"{times['ratio']['median']:.2f}× [{times['ratio']['low']:.2f}, {times['ratio']['high']:.2f}]{memory}"
 
 
 def memory(lines: Sequence[dict[str, Any]]) -> list[str]:

@@ -64,12 +64,12 @@ def write(summary: Summary | None, places: int, scale: float = 1.0) -> str:
 
 def number(row: Row | None, key: str) -> str:
     """A row's measure as it is shown, without its unit; a dash where there is no row or no number."""
-    found = of(row, key) if row else None
-    if row is None or found is None:
+    mean = of(row, key) if row else None
+    if row is None or mean is None:
         return NONE
     measure = row.measure(key)
-    places = decimals([measure.scale * found.mean]) if measure.decimals is None else measure.decimals
-    return write(found, places, measure.scale)
+    places = decimals([measure.scale * mean.mean]) if measure.decimals is None else measure.decimals
+    return write(mean, places, measure.scale)
 
 
 def number_of_seeds(row: Row | None, key: str) -> str:

@@ -41,7 +41,7 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
     for dataset, name, rows in planned(results):
         about = results.plan["sweeps"][name]
         blocks += [f"### {results.title(dataset)}: {about['title']}", opening(about, rows)]
-        blocks += [pictures[one].markdown() for one in (f"{dataset}-sweep-{name}",) if one in pictures]
+        blocks += [pictures[figure].markdown() for figure in (f"{dataset}-sweep-{name}",) if figure in pictures]
         blocks += [turning(about, rows)] if long(rows) else []
         blocks.append(table(about, rows))
     return ['<a id="sweeps"></a>\n\n## Sweeps', " ".join(OPENING.split()), *blocks] if blocks else []
@@ -109,7 +109,7 @@ def written(value: Any) -> str:
 
 def turning(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """Of every row, where its error is lowest and how it ends."""
-    told = []
+    lines = []
     for row in rows:
         errors = row.history.groupby("epoch")["val_mse"].mean()
         best, last = int(errors.index[int(errors.argmin())]), int(errors.index[-1])
@@ -119,8 +119,8 @@ def turning(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
             spacing = row.history.groupby("epoch")["spacing_mean"].mean()
             line += f"; mean spacing {spacing[1]:.3g} after the first epoch, {spacing[best]:.3g}"
             line += f" at the lowest error, {spacing[last]:.3g} at the end" if last != best else " at the end"
-        told.append(f"- {line}.")
-    return "\n".join(told)
+        lines.append(f"- {line}.")
+    return "\n".join(lines)
 
 
 def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
@@ -131,7 +131,7 @@ def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
         if long(rows):
             title, shown, caption = "over many epochs", "validation error and spacing per epoch", LONG_CAPTION
         else:
-            title, shown, caption = "as a sweep", ", ".join(one.title for one in drawn(about, rows)), CAPTION
+            title, shown, caption = "as a sweep", ", ".join(measure.title for measure in drawn(about, rows)), CAPTION
         variants = ", ".join(dict.fromkeys(row.title for row in rows))
         alt = f"{shown}, for {about['symbol']} = {', '.join(values)}; {variants}."
         if len(values) > 1 or long(rows):
@@ -188,7 +188,7 @@ def by_variant(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def positions(rows: Sequence[Row]) -> dict[str, float]:
     """Written value → its place on the axis: the value itself where all are positive numbers, else its number."""
     values = {written(swept(row)["value"]): swept(row)["value"] for row in rows}
-    numbers = [one for one in values.values() if isinstance(one, int | float) and one > 0]
+    numbers = [value for value in values.values() if isinstance(value, int | float) and value > 0]
     if len(numbers) == len(values):
         return {text: float(value) for text, value in values.items()}
     return {text: float(place) for place, text in enumerate(values)}
@@ -196,7 +196,7 @@ def positions(rows: Sequence[Row]) -> dict[str, float]:
 
 def value_axis(panel: Axes, places: Mapping[str, float], head: str) -> None:
     """A tick for each value, on a log axis where places are the values themselves."""
-    ticks = sorted(places.items(), key=lambda one: one[1])
+    ticks = sorted(places.items(), key=lambda item: item[1])
     if ticks[0][1] > 0:
         panel.set_xscale("log")
         panel.xaxis.set_minor_locator(NullLocator())
@@ -209,9 +209,9 @@ def one_line(
 ) -> None:
     """A measure of a variant against the swept value."""
     summaries = [(places[written(swept(row)["value"])], summary.of(row, measure.key)) for row in line]
-    points = sorted((place, one) for place, one in summaries if one)
-    means = [measure.scale * one.mean for _, one in points]
-    spread = [measure.scale * (one.std or 0.0) for _, one in points]
+    points = sorted((place, mean) for place, mean in summaries if mean)
+    means = [measure.scale * mean.mean for _, mean in points]
+    spread = [measure.scale * (mean.std or 0.0) for _, mean in points]
     panel.errorbar([place for place, _ in points], means, yerr=spread, **style)
 
 
@@ -221,7 +221,7 @@ def against(
     """Error against codes in use, each point with its value on this side of it."""
     beside: dict[str, Any] = {"xytext": (5 if side == "right" else -5, 0), "ha": "left" if side == "right" else "right"}
     style = {**style, "linestyle": "", "ecolor": to_rgba(style["color"], 0.3)}
-    for row in sorted(line, key=lambda one: places[written(swept(one)["value"])]):
+    for row in line:
         error, codes = summary.of(row, "test_mse"), summary.of(row, "codes_in_use")
         if error is None or codes is None:
             continue

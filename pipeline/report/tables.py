@@ -29,9 +29,13 @@ WIDEST = 8  # columns of measures in one table
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A GitHub table: the first `left` columns flush left, the others flush right, so that digits stand in line."""
+    """A GitHub table: the first `left` columns flush left, the others flush right, so that digits stand in line.
+
+    A title from params.yaml cannot end its cell, nor become HTML.
+    """
     align = ["left" if column < left else "right" for column in range(len(heads))]
-    return tabulate(lines, headers=heads, tablefmt="pipe", colalign=align, disable_numparse=True)
+    cells = [[text.replace("|", "\\|").replace("<", "&lt;") for text in line] for line in (heads, *lines)]
+    return tabulate(cells[1:], headers=cells[0], tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def link(row: Row) -> str:
@@ -267,11 +271,11 @@ def across_rows(results: Results, keys: Sequence[str]) -> str:
     return "; ".join(f"{text} ({count} of {len(texts)} rows)" for text, count in counts.items())
 
 
-def environment(found: dict[str, Any], keys: Sequence[str]) -> str:
+def environment(stated: dict[str, Any], keys: Sequence[str]) -> str:
     if keys[0] == "commit":
-        if found["commit"] is None:
+        if stated["commit"] is None:
             return "not under git"
-        return f"`{str(found['commit'])[:10]}`" + (" with uncommitted changes" if found["dirty"] else ", clean")
+        return f"`{str(stated['commit'])[:10]}`" + (" with uncommitted changes" if stated["dirty"] else ", clean")
     if keys[0] == "device":
-        return f"{found['device']}, {found['threads']} thread{'s' if found['threads'] > 1 else ''}"
-    return str(found[keys[0]])
+        return f"{stated['device']}, {stated['threads']} thread{'s' if stated['threads'] > 1 else ''}"
+    return str(stated[keys[0]])

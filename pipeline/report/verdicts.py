@@ -28,28 +28,30 @@ def findings(results: Results, verdicts: Sequence[Verdict]) -> str:
 def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     """A data set's errors, how many claims hold, which do not, and how many published numbers were met."""
     rows = {row.variant: row for row in results.of(dataset)}
-    told = [short(rows[variant]) for variant in ("lattice", "vq", "vq_ema") if variant in rows]
-    parts = [f"**[{results.title(dataset)}](#{dataset}).**"]
-    if told:
-        parts.append(f"Error (MSE on test): {'; '.join(told)}.")
-    parts += codebooks_in_short(results, dataset)
-    here = [one for one in verdicts if one.dataset == dataset and one.claim.get("origin") != "ours"]
-    parts.append(count_in_short(here, max(len(row.seeds) for row in rows.values())))
+    errors = [short(rows[variant]) for variant in ("lattice", "vq", "vq_ema") if variant in rows]
+    sentences = [f"**[{results.title(dataset)}](#{dataset}).**"]
+    if errors:
+        sentences.append(f"Error (MSE on test): {'; '.join(errors)}.")
+    sentences += codebooks_in_short(results, dataset)
+    here = [verdict for verdict in verdicts if verdict.dataset == dataset and verdict.claim.get("origin") != "ours"]
+    sentences.append(count_in_short(here, max(len(row.seeds) for row in rows.values())))
     many = len(results.plan["datasets"]) >= MANY
     failed = [
-        one.number if many else f"{one.claim['claim']} ({one.number})" for one in here if one.judged.verdict == FAILS
+        verdict.number if many else f"{verdict.claim['claim']} ({verdict.number})"
+        for verdict in here
+        if verdict.judged.verdict == FAILS
     ]
     if failed and many:
-        parts.append(f"Not found here: {', '.join(failed)}.")
+        sentences.append(f"Not found here: {', '.join(failed)}.")
     elif failed:
-        parts.append(f"Not found here: {'; '.join(failed)}.")
+        sentences.append(f"Not found here: {'; '.join(failed)}.")
     checked = list(meetings(results, dataset))
     if checked:
-        parts.append(meeting_in_short(checked))
+        sentences.append(meeting_in_short(checked))
     audited = audit_in_short(rows)
     if audited and not many:
-        parts.append(f"From the [audit](#audit): {'; '.join(audited)}.")
-    return "- " + " ".join(parts)
+        sentences.append(f"From the [audit](#audit): {'; '.join(audited)}.")
+    return "- " + " ".join(sentences)
 
 
 def codebooks_in_short(results: Results, dataset: str) -> list[str]:
@@ -64,15 +66,15 @@ def codebooks_in_short(results: Results, dataset: str) -> list[str]:
 
 def count_in_short(here: Sequence[Verdict], seeds: int) -> str:
     """How many claims hold, do not, and have no verdict for which reason."""
-    count = {name: sum(one.judged.verdict == name for one in here) for name in (HOLDS, FAILS)}
-    parts = [f"{count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here"]
-    parts.append(f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not")
+    count = {name: sum(verdict.judged.verdict == name for verdict in here) for name in (HOLDS, FAILS)}
+    sentences = [f"{count[HOLDS]} {'holds' if count[HOLDS] == 1 else 'hold'} here"]
+    sentences.append(f"{count[FAILS]} {'does' if count[FAILS] == 1 else 'do'} not")
     deciding = "1 seed does" if seeds == 1 else f"{seeds} seeds do"
     for name, (single, several) in REASONS.items():
-        open_ = sum(one.judged.verdict == OPEN and one.judged.lacks == name for one in here)
-        if open_:
-            parts.append(f"{open_} {(single if open_ == 1 else several).format(seeds=deciding)}")
-    return f"Of {len(here)} claims of the papers, {', '.join(parts[:-1])} and {parts[-1]}."
+        count_open = sum(verdict.judged.verdict == OPEN and verdict.judged.lacks == name for verdict in here)
+        if count_open:
+            sentences.append(f"{count_open} {(single if count_open == 1 else several).format(seeds=deciding)}")
+    return f"Of {len(here)} claims of the papers, {', '.join(sentences[:-1])} and {sentences[-1]}."
 
 
 REASONS = {  # what a verdict lacks → for one claim, for several
@@ -83,7 +85,7 @@ REASONS = {  # what a verdict lacks → for one claim, for several
 
 
 def meeting_in_short(checked: Sequence[Meeting]) -> str:
-    count = {answer: sum(one.met == answer for one in checked) for answer in ("yes", "no", "not judged")}
+    count = {answer: sum(meeting.met == answer for meeting in checked) for answer in ("yes", "no", "not judged")}
     return (
         f"Of {len(checked)} published numbers, [met](#met): {count['yes']}, not met: {count['no']}, "
         f"not judged: {count['not judged']}."
@@ -92,10 +94,10 @@ def meeting_in_short(checked: Sequence[Meeting]) -> str:
 
 def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
     """The two findings of the audit that bear most on the claims: the lattice's ramp, and the counts of VQ-EMA."""
-    told = []
+    sentences = []
     off = summary.of(rows["lattice"], "spacing_off_ramp") if "lattice" in rows else None
     if off:
-        told.append(
+        sentences.append(
             f"every spacing of the lattice ends within {summary.write(off, 4)} of its start plus the steps taken"
         )
     frozen, moved = (
@@ -103,11 +105,11 @@ def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
     )
     if frozen and moved:
         batches = int(rows["vq_ema"].pictures["moving_batches"][-1])
-        told.append(
+        sentences.append(
             f"VQ-VAE (EMA) uses {summary.write(frozen, 0)} codes with the model frozen, and {summary.write(moved, 0)} "
             f"are counted over {batches} batches in training mode"
         )
-    return told
+    return sentences
 
 
 def short(row: Row) -> str:
@@ -122,15 +124,15 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         by_number.setdefault(verdict.number, []).append(verdict)
     lines = []
-    for number, found in by_number.items():
-        claim = found[0].claim
+    for number, several in by_number.items():
+        claim = several[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
         lines.append(
             [
                 f"[{number}](#verdicts)",
                 claim["claim"],
                 claim["source"] + ours,
-                *map(brief_mark if len(datasets) >= MANY else mark, found),
+                *map(brief_mark if len(datasets) >= MANY else mark, several),
             ]
         )
     heads = [
@@ -144,9 +146,9 @@ def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
 
 def mark(verdict: Verdict) -> str:
     """A verdict with its numbers, or with the reason why there is none, and the published numbers."""
-    told = word(verdict) + (f" ({why(verdict)})" if verdict.judged.why else "")
+    text = word(verdict) + (f" ({why(verdict)})" if verdict.judged.why else "")
     published = f" (published: {verdict.published})" if verdict.published != NONE else ""
-    return told + (f": {verdict.brief}" if verdict.brief else "") + published
+    return text + (f": {verdict.brief}" if verdict.brief else "") + published
 
 
 def brief_mark(verdict: Verdict) -> str:
@@ -159,8 +161,8 @@ def brief_mark(verdict: Verdict) -> str:
 
 def word(verdict: Verdict) -> str:
     """holds, does not hold, or what is lacking."""
-    found = verdict.judged
-    return LACKS.get(found.lacks, MARKS[OPEN]) if found.verdict == OPEN else MARKS[found.verdict]
+    judged = verdict.judged
+    return LACKS.get(judged.lacks, MARKS[OPEN]) if judged.verdict == OPEN else MARKS[judged.verdict]
 
 
 def why(verdict: Verdict) -> str:
@@ -172,31 +174,31 @@ def why(verdict: Verdict) -> str:
 
 def seeds(results: Results, dataset: str) -> str:
     """How many seeds the rows of a data set have."""
-    found = {len(row.seeds) for row in results.of(dataset)}
-    return f"n = {min(found)}" if len(found) == 1 else f"n = {min(found)} to {max(found)}"
+    counts = {len(row.seeds) for row in results.of(dataset)}
+    return f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
 
 
 def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
     """A line per claim of a paper and data set; a claim that was judged nowhere for one reason has one line."""
     lines = []
-    for number, found in grouped(verdicts, paper).items():
-        reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in found}
-        alike = len(found) > 1 and len(reasons) == 1 and found[0].judged.verdict == OPEN
-        for verdict in found[:1] if alike else found:
+    for number, several in grouped(verdicts, paper).items():
+        reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in several}
+        alike = len(several) > 1 and len(reasons) == 1 and several[0].judged.verdict == OPEN
+        for verdict in several[:1] if alike else several:
             where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
-            told = word(verdict) + (f": {verdict.judged.why}" if verdict.judged.why else "")
+            text = word(verdict) + (f": {verdict.judged.why}" if verdict.judged.why else "")
             lines.append(
-                [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, told],
+                [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, text],
             )
     return table(["", "claim", "data set", "published", "measured", "verdict"], lines, left=6)
 
 
 def grouped(verdicts: Sequence[Verdict], paper: str) -> dict[str, list[Verdict]]:
-    found: dict[str, list[Verdict]] = {}
+    groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.paper == paper:
-            found.setdefault(verdict.number, []).append(verdict)
-    return found
+            groups.setdefault(verdict.number, []).append(verdict)
+    return groups
 
 
 def rules(verdicts: Sequence[Verdict]) -> str:
@@ -241,9 +243,9 @@ def meetings(results: Results, dataset: str) -> Iterator[Meeting]:
             ("parameters", "quantizer_parameters", numbers.get("parameters"), paper["seeds"], 0),
         ]
         for name, measure, number, seeds, places in kinds:
-            found = summary.of(row, measure)
-            if number is not None and found is not None:
-                yield Meeting(row, name, number, found, places, reach(number, seeds, found))
+            measured = summary.of(row, measure)
+            if number is not None and measured is not None:
+                yield Meeting(row, name, number, measured, places, reach(number, seeds, measured))
 
 
 def reach(published: float, seeds: int, measured: summary.Summary) -> float:
@@ -263,13 +265,13 @@ def met_table(results: Results) -> str:
     """Published numbers and whether they were met; empty where no data set of the plan has any."""
     lines = []
     for dataset in results.plan["datasets"]:
-        for one in meetings(results, dataset):
-            places = summary.decimals([one.measured.mean]) if one.places is None else one.places
-            ratio = f"{one.measured.mean / one.published:.2f}" if one.published else NONE
-            number = summary.write(one.measured, places)
-            far = f"{one.reach:,.{places}f}" if one.measured.n > 1 else NONE
-            cells = [summary.plain(one.published), number, str(one.measured.n), ratio, far, one.met]
-            lines.append([results.title(dataset), link(one.row), one.name, *cells])
+        for meeting in meetings(results, dataset):
+            places = summary.decimals([meeting.measured.mean]) if meeting.places is None else meeting.places
+            ratio = f"{meeting.measured.mean / meeting.published:.2f}" if meeting.published else NONE
+            number = summary.write(meeting.measured, places)
+            far = f"{meeting.reach:,.{places}f}" if meeting.measured.n > 1 else NONE
+            cells = [summary.plain(meeting.published), number, str(meeting.measured.n), ratio, far, meeting.met]
+            lines.append([results.title(dataset), link(meeting.row), meeting.name, *cells])
     heads = [
         "data set",
         "model",

@@ -15,9 +15,9 @@ import pytest
 import torch
 from conftest import ROOT, make_quantizer
 
-from pipeline.benchmark import apart, clock, compare, machine, opponents, parts
+from pipeline.benchmark import apart, clock, compare, machine, opponents, part_names
 from pipeline.benchmark.__main__ import main, results
-from pipeline.benchmark.parts import overhead, quantizers, search, training
+from pipeline.benchmark.parts import memory, overhead, quantizers, search, starting, training
 from pipeline.benchmark.scale import QUICK
 from pipeline.core import files
 from pipeline.core.paths import Paths
@@ -27,10 +27,12 @@ CPU = torch.device("cpu")
 
 
 def test_the_parts_are_known_without_torch() -> None:
-    code = "import sys; from pipeline.benchmark import parts; print(*parts()); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from pipeline.benchmark import part_names; print(*part_names()); assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == parts()
-    assert {"search", "quantizers", "training", "counting", "memory", "starting", "overhead"} <= set(parts())
+    assert done.stdout.split() == part_names()
+    assert {"search", "quantizers", "training", "counting", "memory", "starting", "overhead"} <= set(part_names())
 
 
 @pytest.fixture
@@ -40,9 +42,10 @@ def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "arithmetic", lambda device: 1e11)
 
 
-SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((65536, 1),))
+SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((512, 128),))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("slow_machine")
 @pytest.mark.parametrize(
     ("part", "groups"), [("search", {"search"}), ("quantizers", {"quantizer"}), ("training", {"step", "epoch"})]
@@ -71,6 +74,22 @@ def test_the_command_measures_one_part_and_writes_its_file(tmp_path: Path, monke
     assert (found["part"], found["quick"], found["finished"]) == ("counting", True, True)
 
 
+def test_starting_has_a_line_per_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "COMMANDS", {"python": ["-c", "pass"], "nothing": ["-c", ""]})
+    lines = list(starting.measure(QUICK, CPU))
+    assert [line["command"] for line in lines] == ["python", "nothing"]
+    assert all(line["seconds"]["median"] > 0 and line["seconds"]["runs"] == 3 for line in lines)
+
+
+def test_what_memory_measures_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small images; the part itself runs it in a process of its own."""
+    monkeypatch.setattr(memory, "SIDE", 8)
+    monkeypatch.setattr(memory, "CODES", 16)
+    monkeypatch.setattr(memory, "KD", {**memory.KD, "num_codes": 16})
+    memory.quantizer_call(1, CPU)()
+    memory.step_call(1, CPU)()
+
+
 def test_contestants_take_turns_and_each_begins_a_round() -> None:
     order: list[str] = []
     calls = {name: lambda name=name: order.append(name) for name in "abc"}
@@ -79,6 +98,7 @@ def test_contestants_take_turns_and_each_begins_a_round() -> None:
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
 
 
+@pytest.mark.slow
 def test_dvc_is_timed_with_the_real_stages_and_idle_commands(tmp_path: Path, params: dict[str, Any]) -> None:
     for name in ("pipeline", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -189,6 +209,7 @@ def counting_up(device: torch.device, times: int) -> clock.Call:
     return lambda: next(left)
 
 
+@pytest.mark.slow
 def test_a_contestant_apart_is_made_there_and_times_itself() -> None:
     side = apart.Side(CPU)
     call = side.make(counting_up, 2)

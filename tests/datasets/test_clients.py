@@ -1,15 +1,17 @@
-"""Files from hosts with a client of their own: what is said without it, without an account, and for wrong bytes."""
+"""Files from hosts with a client of their own: what is asked of the real client, and what is said when it gives none.
+
+The clients' own functions are replaced by doubles with the real signatures: a call that they would not take fails.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-import types
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
+import gdown
 import pytest
 
 from pipeline import datasets
@@ -20,12 +22,7 @@ from pipeline.datasets.io.fetch import File
 CONTENT = b"faces" * 100
 MD5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
 TERMS = "Accept the terms at https://example.org,"
-
-
-def gdown(download: Callable[..., Any] | None) -> types.ModuleType | None:
-    module = types.ModuleType("gdown")
-    module.download = download  # type: ignore[attr-defined]
-    return module if download else None
+KAGGLE = "kaggle.api.kaggle_api_extended"
 
 
 def bring(file: File, folder: Path) -> bytes:
@@ -35,73 +32,87 @@ def bring(file: File, folder: Path) -> bytes:
 
 
 def test_gdown_brings_and_the_bytes_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    def download(**options: Any) -> None:
+        assert (options["id"], options["resume"]) == ("abc", True)
+        Path(options["output"]).write_bytes(CONTENT)
 
-    def download(id: str, output: str, quiet: bool, resume: bool) -> None:
-        asked.append((id, resume))
-        Path(output).write_bytes(CONTENT)
-
-    monkeypatch.setitem(sys.modules, "gdown", gdown(download))
+    monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=download))
     assert bring(File("a.zip", MD5, len(CONTENT), drive="abc"), tmp_path) == CONTENT
-    assert asked == [("abc", True)]
-    with pytest.raises(UserError, match=r"^made: b\.zip has md5 \w+, expected 00\.\nAccept the terms"):
+    with pytest.raises(UserError, match=r"^made: b\.zip .*\(by gdown: expected md5:00 but got \w+\); Accept the terms"):
         bring(File("b.zip", "md5:00", drive="abc"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_what_gdown_began_is_left_for_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where gdown itself looks for it: beside its output."""
+    outputs = []
+
+    def download(**options: Any) -> None:
+        output = Path(options["output"])
+        outputs.append(output)
+        if len(outputs) == 1:
+            output.with_name(f"{output.name}abc.part").write_bytes(CONTENT[:99])
+            raise OSError("the line was cut")
+        assert output.with_name(f"{output.name}abc.part").read_bytes() == CONTENT[:99]
+        output.write_bytes(CONTENT)
+
+    monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=download))
+    with pytest.raises(UserError, match="by gdown: the line was cut"):
+        bring(File("a.zip", MD5, drive="abc"), tmp_path)
+    assert bring(File("a.zip", MD5, drive="abc"), tmp_path) == CONTENT
+    assert outputs[0] == outputs[1]
 
 
 @pytest.mark.parametrize("name", ["celeba", "ffhq", "diabetic_retinopathy"])
-def test_without_the_client_two_lines_say_what_to_do(
+def test_without_the_client_a_sentence_says_what_to_do(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.core.files.check_space", lambda *_: None)  # these are large
-    for client in ("gdown", "kaggle", "kaggle.api.kaggle_api_extended"):
+    for client in ("gdown", "kaggle", KAGGLE):
         monkeypatch.setitem(sys.modules, client, None)  # an import of it fails
-    with pytest.raises(UserError) as refused:
-        datasets.find(name)().download(tmp_path, None)
-    first, second = str(refused.value).split("\n")
     client = "kaggle" if name == "diabetic_retinopathy" else "gdown"
-    assert first.startswith(f"{name}: ")
-    assert first.endswith(f"is fetched by the package {client}, which is not installed: pip install {client}.")
-    assert "https://" in second
-    assert f"put them into <folder>/{name}/" in second
-    assert second.endswith("and set data.mirror, or the environment variable VQ_MIRROR, to <folder>.")
-
-
-@pytest.mark.parametrize("failure", [RuntimeError("Too many users have viewed this file.\nmore"), SystemExit(1)])
-def test_a_client_that_gives_up_is_one_more_line(
-    failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def download(**_: Any) -> None:
-        raise failure
-
-    monkeypatch.setitem(sys.modules, "gdown", gdown(download))
     with pytest.raises(
-        UserError, match=r"^made: a\.zip was not given to gdown \((Too many users.*|it asks for an account)\)\.\nAccept"
+        UserError,
+        match=rf"^{name}: \S+ could not be fetched \(by {client}: the package {client} is not installed: pip install "
+        rf"{client}\); .*https://.* put them into <folder>/{name}/ .* set data\.mirror, or .*, to <folder>\.$",
     ):
+        datasets.find(name)().download(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (RuntimeError("Too many users have viewed this file.\nmore"), "Too many users have viewed this file"),
+        (SystemExit(1), "it asks for an account"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_a_client_that_gives_up_is_quoted(
+    failure: BaseException, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=failure))
+    with pytest.raises(UserError, match=rf"^made: a\.zip .*\(by gdown: {says}\.?\); Accept the terms"):
         bring(File("a.zip", MD5, drive="abc"), tmp_path)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_kaggle_gives_the_file_or_packs_it_once_more(
-    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_kaggle_is_asked_for_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class KaggleApi:
-        def authenticate(self) -> None:
-            pass
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "no account"))
+    from kaggle.api.kaggle_api_extended import KaggleApi
 
-        def competition_download_file(self, competition: str, name: str, path: str, quiet: bool) -> None:
-            assert competition == "eyes"
-            if packed:
-                with zipfile.ZipFile(Path(path) / f"{name}.zip", "w") as archive:
-                    archive.writestr(name, CONTENT)
-            else:
-                (Path(path) / name).write_bytes(CONTENT)
+    (tmp_path / "raw").mkdir()
 
-    module = types.ModuleType("kaggle.api.kaggle_api_extended")
-    module.KaggleApi = KaggleApi  # type: ignore[attr-defined]
-    for part in ("kaggle", "kaggle.api"):
-        monkeypatch.setitem(sys.modules, part, types.ModuleType(part))
-    monkeypatch.setitem(sys.modules, "kaggle.api.kaggle_api_extended", module)
-    assert bring(File("train.zip.001", MD5, kaggle="eyes"), tmp_path) == CONTENT
+    def download(self: KaggleApi, competition: str, file_name: str, path: str, **options: Any) -> None:
+        assert (competition, options["unzip"]) == ("eyes", True)  # out of the zip that Kaggle packs large files into
+        (Path(path) / file_name).write_bytes(CONTENT)
+
+    monkeypatch.setattr(KaggleApi, "authenticate", create_autospec(KaggleApi.authenticate))
+    double = create_autospec(KaggleApi.competition_download_file, side_effect=download)
+    monkeypatch.setattr(KaggleApi, "competition_download_file", double)
+    capsys.readouterr()
+    assert bring(File("train.zip.001", MD5, kaggle="eyes"), tmp_path / "raw") == CONTENT
+    assert capsys.readouterr().out == ""
 
 
 def test_a_mirror_needs_no_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

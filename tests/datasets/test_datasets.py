@@ -1,9 +1,12 @@
-"""Data sets: every file of pipeline/datasets keeps the contract; splits; the photographs' regions."""
+"""Data sets: what they say of themselves, the splits that are drawn, what torchvision reads, what about.yaml says."""
 
 from __future__ import annotations
 
-import csv
+import gzip
+import pickle
 import re
+import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import datasets
-from pipeline.core import registry
 from pipeline.core.errors import UserError
-from pipeline.datasets import _idx, _splits, photos
-from pipeline.datasets.photos import PHOTOGRAPHS, Photos
+from pipeline.datasets import _splits
+from pipeline.datasets._splits import hash_split
+from pipeline.datasets.photos import Photos
 from pipeline.preprocess import describe, mean
 
 RNG = np.random.default_rng(0)
+BATCHES = "cifar-10-batches-py"
 
 
 def made(name: str, root: Path, **others: Any) -> tuple[datasets.Dataset, Path]:
@@ -34,79 +38,72 @@ def made(name: str, root: Path, **others: Any) -> tuple[datasets.Dataset, Path]:
     return dataset, raw
 
 
-@pytest.mark.parametrize("name", datasets.names())
-def test_every_data_set_prepares_what_it_promises(name: str, tmp_path: Path) -> None:
-    dataset, raw = made(name, tmp_path)
-    outputs = []
-    for run in ("first", "second"):
-        folder = tmp_path / run
-        folder.mkdir()
-        special = dataset.prepare(raw, folder)
-        about = describe(name, dataset, folder)
-        outputs.append((about, special, {path.name: path.read_bytes() for path in folder.iterdir()}))
-        assert set(about["counts"]) == {"train", "val", "test"}
-        for split, count in about["counts"].items():
-            array = np.load(folder / f"{split}.npy", mmap_mode="r")
-            assert isinstance(array, np.memmap)
-            assert list(array.shape) == [count, *about["shape"]]
-            assert array.dtype == np.uint8
-            labels = folder / f"{split}_labels.npy"
-            assert not labels.exists() or (np.load(labels).dtype, len(np.load(labels))) == (np.int64, count)
-    assert outputs[0] == outputs[1]
-    assert all(0 < value < 1 for value in about["mean"])
-    assert 0 <= dataset.offset < 1
-    assert all((dataset.source.title, dataset.source.licence))
-    assert name == "folder" or all((dataset.source.url, dataset.source.cite))
-
-
-@pytest.mark.parametrize("name", datasets.names())
-def test_every_data_set_has_defaults_and_an_official_source(name: str) -> None:
-    dataset = datasets.find(name)
-    registry.settings_of(dataset).model_validate({})
-    assert dataset(**({"path": "x"} if name == "folder" else {})).name == name
-    for file in dataset().files if name != "folder" else ():
-        assert bool(file.urls) + bool(file.drive) + bool(file.kaggle) == 1
+@pytest.mark.parametrize("name", [name for name in datasets.names() if name != "folder"])
+def test_every_official_source_says_where_on_which_terms_and_whom_to_cite(name: str) -> None:
+    dataset = datasets.find(name)()
+    assert all((dataset.source.title, dataset.source.url, dataset.source.licence, dataset.source.cite))
+    for file in dataset.files:
         assert file.urls or dataset.terms
-        if file.checksum is not None:
-            assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum)
+        assert file.checksum is None or re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum)
 
 
-def test_unknown_data_set_and_unknown_file_are_one_sentence() -> None:
+def test_an_unknown_data_set_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"there is no dataset 'mnits'; there is .*fashion_mnist, .*mnist"):
         datasets.find("mnits")
-    with pytest.raises(
-        UserError, match=r"datasets\.mnist\.data\.checksums: there is no file 'a\.gz'; there is train-images"
-    ):
-        datasets.find("mnist")(checksums={"a.gz": "md5:0"}).wanted()
 
 
-# MNIST and Fashion-MNIST
+@pytest.mark.parametrize(
+    ("name", "settings", "shape"),
+    [
+        ("photos", {}, (32, 32)),
+        ("fashion_mnist", {}, (28, 28)),
+        ("cifar10", {}, (32, 32)),
+        ("celeba", {}, (148, 148)),
+        ("celeba", {"crop": 140, "size": 64}, (64, 64)),
+        ("ffhq", {}, (1024, 1024)),
+        ("diabetic_retinopathy", {"size": 96}, (96, 96)),
+        ("folder", {"size": 33}, (33, 33)),
+    ],
+)
+def test_settings_tell_the_shape_before_anything_is_downloaded(
+    name: str, settings: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    assert datasets.find(name)(**settings).image_shape == shape
+
+
+# what torchvision reads
 
 
 @given(count=st.integers(2, 300), data=st.data(), seed=st.integers(0, 2**31))
 @settings(max_examples=50)
 def test_split_gives_every_image_to_one_part(count: int, data: st.DataObject, seed: int) -> None:
     val = data.draw(st.integers(1, count - 1))
-    train, held = _splits.drawn(count, val, seed)
+    train, held = _splits.random_split(count, val, seed)
     assert len(held) == val
     assert sorted([*train, *held]) == list(range(count))
-    again = _splits.drawn(count, val, seed)
+    again = _splits.random_split(count, val, seed)
     assert np.array_equal(train, again[0])
     assert np.array_equal(held, again[1])
 
 
 def test_the_papers_split_is_the_stated_one() -> None:
-    train, val = _splits.drawn(60_000, 5_000, 0)
+    train, val = _splits.random_split(60_000, 5_000, 0)
     assert (len(train), len(val)) == (55_000, 5_000)
     # golden: RandomState's numbers are promised never to change
     assert val[:5].tolist() == sorted(np.random.RandomState(0).permutation(60_000)[:5_000].tolist())[:5]
-    assert not np.array_equal(val, _splits.drawn(60_000, 5_000, 1)[1])
+    assert not np.array_equal(val, _splits.random_split(60_000, 5_000, 1)[1])
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An idx file of bytes, by its description: two zeros, 8, the number of sides, the sides, the bytes."""
+    content = gzip.decompress(path.read_bytes())
+    sides = struct.unpack_from(f">{content[3]}I", content, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sides)
 
 
 def test_idx_images_and_labels_stay_together(tmp_path: Path) -> None:
     dataset, raw = made("mnist", tmp_path)
-    images = _idx.read_idx(raw / "train-images-idx3-ubyte.gz", "mnist")
-    labels = _idx.read_idx(raw / "train-labels-idx1-ubyte.gz", "mnist")
+    images, labels = (read_idx(raw / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     folder = tmp_path / "out"
     folder.mkdir()
@@ -117,25 +114,63 @@ def test_idx_images_and_labels_stay_together(tmp_path: Path) -> None:
             assert known[image.tobytes()] == label
             seen.append(image.tobytes())
     assert sorted(seen) == sorted(known)
-    test = _idx.read_idx(raw / "t10k-images-idx3-ubyte.gz", "mnist")
-    assert np.array_equal(np.load(folder / "test.npy")[..., 0], test)
+    assert np.array_equal(np.load(folder / "test.npy")[..., 0], read_idx(raw / "t10k-images-idx3-ubyte.gz"))
+
+
+def test_cifar10_is_what_was_pickled(tmp_path: Path) -> None:
+    dataset, raw = made("cifar10", tmp_path)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    dataset.prepare(raw, folder)
+    assert [len(np.load(folder / f"{split}.npy")) for split in datasets.SPLITS] == [16, 4, 4]
+    with tarfile.open(raw / "cifar-10-python.tar.gz") as archive:
+        batch = pickle.load(archive.extractfile("cifar-10-batches-py/test_batch"))  # type: ignore[arg-type]
+    array = np.load(folder / "test.npy")
+    for place in range(4):  # 1024 values of red, then of green, then of blue, row by row
+        assert array[place, 5, 6].tolist() == [batch["data"][place][c * 1024 + 5 * 32 + 6] for c in range(3)]
+    assert np.load(folder / "test_labels.npy").tolist() == batch["labels"]
+
+
+IDX = made_sources.idx(np.zeros((30, 28, 28), np.uint8))
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"no gzip at all", "is not a whole gzip file"),
-        (made_sources.idx(np.zeros((4, 28, 28), np.uint8))[:-9], "is not a whole gzip file"),
-        (made_sources.gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00"), "does not start as an idx file"),
-        (made_sources.gzip.compress(b"\x00\x00\x08\x03\x00\x00"), "ends within its head"),
-        (made_sources.gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x09\x00"), r"declares \(9,\) but holds 1 bytes"),
+        (b"no gzip at all", r"train-images-idx3-ubyte\.gz is not a whole gzip file \(Not a gzipped file"),
+        (IDX[:-9], r"train-images-idx3-ubyte\.gz is not a whole gzip file"),
+        (None, r"train-images-idx3-ubyte\.gz is not a whole gzip file \(.*No such file"),
+        (gzip.compress(gzip.decompress(IDX)[:-9]), r"torchvision cannot read the training set \(RuntimeError"),
+        (gzip.compress(b"\x00\x00\x0d"), r"torchvision cannot read the training set \(\w+"),
+        (made_sources.idx(np.zeros((29, 28, 28), np.uint8)), "there are 29 images but 30 labels"),
     ],
 )
-def test_a_bad_idx_file_is_named(content: bytes, says: str, tmp_path: Path) -> None:
-    path = tmp_path / "train-images-idx3-ubyte.gz"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f"^mnist: .*train-images-idx3-ubyte.gz {says}"):
-        _idx.read_idx(path, "mnist")
+def test_a_bad_file_of_mnist_is_one_sentence(content: bytes | None, says: str, tmp_path: Path) -> None:
+    dataset, raw = made("mnist", tmp_path)
+    path = raw / "train-images-idx3-ubyte.gz"
+    path.unlink() if content is None else path.write_bytes(content)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=rf"^mnist: .*{says}"):
+        dataset.prepare(raw, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda contents: contents.pop(f"{BATCHES}/data_batch_3"), r"cannot read the training set \(RuntimeError"),
+        (lambda contents: contents.update({f"{BATCHES}/data_batch_3": b"no pickle"}), "cannot read the training set"),
+        (lambda contents: contents.update({f"{BATCHES}/test_batch": pickle.dumps([1])}), "cannot read the test set"),
+    ],
+)
+def test_bad_batches_of_cifar10_are_one_sentence(change: Any, says: str, tmp_path: Path) -> None:
+    dataset, raw = made("cifar10", tmp_path)
+    with tarfile.open(raw / "cifar-10-python.tar.gz") as archive:
+        contents = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+    change(contents)
+    made_sources.tarred(raw / "cifar-10-python.tar.gz", contents)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=f"^cifar10: torchvision {says}"):
+        dataset.prepare(raw, tmp_path / "out")
 
 
 def test_more_validation_than_training_images_is_refused(tmp_path: Path) -> None:
@@ -147,106 +182,23 @@ def test_more_validation_than_training_images_is_refused(tmp_path: Path) -> None
         dataset.prepare(raw, tmp_path / "out")
 
 
-# photos
+# splits by a hash
 
 
-@pytest.fixture(scope="module")
-def prepared_photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The default data set, as everybody gets it: where its raw and its prepared files are."""
-    raw, folder = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("prepared")
-    photos_set = Photos()
-    photos_set.download(raw, None)
-    photos_set.prepare(raw, folder)
-    return raw, folder
-
-
-def read_patches(folder: Path) -> list[dict[str, str]]:
-    with (folder / "patches.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def test_no_pixel_of_a_photograph_is_in_two_splits(prepared_photos: tuple[Path, Path]) -> None:
-    raw, folder = prepared_photos
-    shapes = {path.name: photos._read(path).shape[:2] for path in raw.iterdir()}
-    owners: dict[str, np.ndarray] = {}
-    bits = {"train": 1, "val": 2, "test": 4}
-    for patch in read_patches(folder):
-        image = owners.setdefault(patch["file"], np.zeros(shapes[patch["file"]], np.uint8))
-        x, y, side = int(patch["x"]), int(patch["y"]), int(patch["side"])
-        assert 0 <= x <= image.shape[1] - side
-        assert 0 <= y <= image.shape[0] - side
-        image[y : y + side, x : x + side] |= bits[patch["split"]]
-    for name, owner in owners.items():
-        assert set(np.unique(owner)) <= {0, 1, 2, 4}, name
-        assert (owner > 0).any()
-
-
-def test_recorded_patches_are_the_arrays(prepared_photos: tuple[Path, Path]) -> None:
-    raw, folder = prepared_photos
-    patches = read_patches(folder)
-    for split in ("train", "val", "test"):
-        rows = [patch for patch in patches if patch["split"] == split]
-        array = np.load(folder / f"{split}.npy")
-        assert len(rows) == len(array)
-        for index in RNG.integers(0, len(rows), 20):
-            row = rows[index]
-            x, y, side = int(row["x"]), int(row["y"]), int(row["side"])
-            square = photos._read(raw / row["file"])[y : y + side, x : x + side].astype(np.float64)
-            expected = square.reshape(32, side // 32, 32, side // 32, 3).mean(axis=(1, 3))
-            assert np.abs(array[index] - expected).max() <= 0.5
-
-
-def test_photos_are_many_and_diverse(prepared_photos: tuple[Path, Path]) -> None:
-    _, folder = prepared_photos
-    counts = {split: np.bincount(np.load(folder / f"{split}_labels.npy")) for split in ("train", "val", "test")}
-    assert counts["train"].sum() >= 8_000
-    assert min(counts["val"].sum(), counts["test"].sum()) >= 1_000
-    assert max(count.max() / count.sum() for count in counts.values()) <= 0.25
-    total = sum(np.pad(count, (0, len(PHOTOGRAPHS) - len(count))) for count in counts.values())
-    assert total.max() / total.sum() <= 0.25
-    patches = read_patches(folder)
-    assert len({tuple(patch.values()) for patch in patches}) == len(patches), "a patch was taken twice"
-
-
-def test_a_stereo_pair_belongs_to_one_split(prepared_photos: tuple[Path, Path]) -> None:
-    of_pair = {patch["split"] for patch in read_patches(prepared_photos[1]) if patch["file"].startswith("motorcycle")}
-    assert of_pair == {"train"}
-
-
-def test_no_photo_patch_is_flat(prepared_photos: tuple[Path, Path]) -> None:
-    raw, folder = prepared_photos
-    pictures = {path.name: photos._read(path) for path in raw.iterdir()}
-    for row in read_patches(folder)[::7]:
-        x, y, side = int(row["x"]), int(row["y"]), int(row["side"])
-        assert pictures[row["file"]][y : y + side, x : x + side].std(axis=(0, 1)).max() >= 8
-
-
-@given(width=st.integers(1, 200), height=st.integers(1, 200), least=st.integers(5, 90))
+@given(names=st.lists(st.text(max_size=20), unique=True, max_size=30), val=st.floats(0, 0.5), test=st.floats(0, 0.5))
 @settings(max_examples=50)
-def test_blocks_cover_a_picture_once(width: int, height: int, least: int) -> None:
-    seen = np.zeros((height, width), np.uint8)
-    for left, top, right, bottom in photos.blocks(width, height, least):
-        assert right - left >= min(least, width)
-        assert bottom - top >= min(least, height)
-        seen[top:bottom, left:right] += 1
-    assert (seen == 1).all()
+def test_a_hash_divides_all_and_does_not_look_at_the_others(names: list[str], val: float, test: float) -> None:
+    splits = {name: hash_split(name, val, test) for name in names}
+    assert set(splits.values()) <= set(datasets.SPLITS)
+    assert all(hash_split(name, val, test) == split for name, split in reversed(splits.items()))
+    assert all(hash_split(name, 0.0, 0.0) == "train" for name in names)
+    assert all(hash_split(name, 0.0, test) == "test" for name, split in splits.items() if split == "test")
 
 
-@given(count=st.integers(1, 100_000), split=st.sampled_from(datasets.SPLITS))
-@settings(max_examples=50)
-def test_quotas_add_up(count: int, split: str) -> None:
-    shares = photos.quotas(count, split)
-    assert sum(shares.values()) == count
-    assert min(shares.values()) >= 0
-
-
-def test_too_many_photos_and_a_changed_photograph_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Photos().download(tmp_path, None)
-    with pytest.raises(UserError, match=r"datasets\.photos\.data\.val asks \d+ patches of \w+, which has \d+ to give"):
-        Photos(train=10, val=900_000).prepare(tmp_path, tmp_path)
-    monkeypatch.setattr(photos, "PHOTOGRAPHS", (photos.Photograph("cat", {"chelsea.png": "0" * 64}, "", ""),))
-    with pytest.raises(UserError, match=r"chelsea\.png of scikit-image .* has sha256 596aa1e7\w+, expected 0{64}"):
-        Photos().download(tmp_path, None)
+def test_a_hash_gives_the_stated_shares() -> None:
+    splits = [hash_split(f"{number}.png", 0.1, 0.2) for number in range(5000)]
+    assert splits.count("val") == pytest.approx(500, abs=5 * 21)  # five standard deviations
+    assert splits.count("test") == pytest.approx(1000, abs=5 * 28)
 
 
 # what about.yaml says

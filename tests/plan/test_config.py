@@ -159,13 +159,13 @@ def test_numbers_are_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
 
 def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]) -> None:
     params = put(put(params, "datasets", {}), "grid.datasets", ["fashion_mnist"])
-    rows = {variant: config.row(params, "fashion_mnist", variant, [0]) for variant in params["grid"]["variants"]}
-    as_published = {"epochs": 5, "batch_size": 64, "lr": 1e-3, "lr_decay": 0.0}
-    for name in ("vq", "vq_ema", "lattice", "lattice_dense", "lattice_wide", "lattice_frozen", "lattice_ramp"):
-        assert as_published.items() <= rows[name].train.items()
-        assert rows[name].model["hidden"] == [64]
-    for name in ("vq_corrected", "vq_ema_corrected", "lattice_corrected"):
-        assert rows[name].train["lr_decay"] == 1.0
+    rows = {variant: config.row(params, "fashion_mnist", variant, [0]) for variant in params["variants"]}
+    published = {"epochs": 5, "batch_size": 64, "lr": 1e-3, "lr_decay": 0.0}
+    names = {"vq", "vq_ema", "lattice", "lattice_dense", "lattice_wide", "lattice_frozen", "lattice_ramp"}
+    switched = {"vq_ema_unstored", "vq_ema_counted", "lattice_linear", "lattice_linear_latent"}
+    assert {name for name, row in rows.items() if published.items() <= row.train.items()} == names | switched
+    assert {row.train["lr_decay"] for name, row in rows.items() if name not in names | switched} == {1.0}
+    assert all(rows[name].model["hidden"] == [64] for name in names)
     assert (rows["vq_ema"].quantizer["first_count"], rows["vq_ema"].quantizer["store_smoothed"]) == (0.0, True)
     corrected = rows["vq_ema_corrected"].quantizer
     assert (corrected["first_count"], corrected["store_smoothed"]) == (1.0, False)
@@ -178,6 +178,8 @@ def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]
         "lattice_frozen": (1.0, "spaced", "frozen"),
         "lattice_ramp": (1.0, "spaced", "ramp"),
         "lattice_corrected": (1.0, "spaced", "learned"),
+        "lattice_linear": (1.0, "spaced", "learned"),
+        "lattice_linear_latent": (1.0, "spaced", "learned"),
     }
 
 

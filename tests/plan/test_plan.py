@@ -146,7 +146,7 @@ def test_settings_that_do_not_fit_together_are_refused_where_they_stand(
 
 def test_a_data_set_that_refuses_its_settings_is_named(params: dict[str, Any]) -> None:
     folder = {"data": {"path": "pictures", "split_folders": {"val": "a"}}}
-    with pytest.raises(UserError, match=r"^params.yaml: datasets\.folder\.data: .*split_folders names val"):
+    with pytest.raises(UserError, match=r"^params.yaml: datasets\.folder\.data: split_folders names val"):
         check.plan(changed(params, datasets={"folder": folder}))
 
 

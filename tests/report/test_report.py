@@ -226,6 +226,10 @@ def test_every_table_lines_up_in_plain_text(made: Paths) -> None:
         assert len({len(line) for line in block}) == 1, block[0]
 
 
+def test_a_title_cannot_end_its_cell_nor_become_html() -> None:
+    assert tables.table(["a"], [["x|y <img src=z>"]]).splitlines()[2] == r"| x\|y &lt;img src=z> |"
+
+
 def test_every_row_names_its_command(made: Paths) -> None:
     plan = files.read_yaml(made.plan)
     for name in plan["rows"]:

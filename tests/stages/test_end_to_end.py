@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import made_sources
+import numpy as np
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
 from pipeline.core import files
 
+pytestmark = pytest.mark.slow
 DVC = [sys.executable, "-m", "dvc"]
+PLAN = [sys.executable, "-m", "pipeline.plan"]
 
 
 def shell(folder: Path, *words: str, status: int | None = 0) -> str:
@@ -30,24 +35,64 @@ def shell(folder: Path, *words: str, status: int | None = 0) -> str:
     return done.stdout
 
 
+def readme(folder: Path, command: str, **replaced: str) -> str:
+    """Run a command as it stands in the README, but for words that stand for something of the user's."""
+    assert command in readme_commands(), f"the README does not hold `{command}`"
+    for word, text in replaced.items():
+        assert word in command
+        command = command.replace(word, text)
+    return shell(folder, "bash", "-c", command)
+
+
+def readme_commands() -> list[str]:
+    """The lines of the README's console blocks, without comments."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
+VARIANTS = ["vq", "lattice", "lattice_dense"]
+SWEEPS = {
+    "gamma": {"setting": "quantizer.gamma", "values": [0.5], "variants": ["lattice"], "train": {"epochs": 3}},
+    "init": {"setting": "quantizer.init", "values": [5.0], "variants": ["lattice"], "train": {"epochs": 1}},
+    "codes": {"setting": "quantizer.num_codes", "values": [8], "variants": ["vq"], "train": {"epochs": 1}},
+}
+
+
+def both(*variants: str) -> set[str]:
+    """The stages that train and measure rows on photos."""
+    return {f"{stage}@photos-{variant}" for stage in ("train", "evaluate") for variant in variants}
+
+
 def ran(output: str) -> set[str]:
     return set(re.findall(r"Running stage '([^']+)'", output))
 
 
-def shrink(path: Path) -> None:
-    """Make the shipped params.yaml a matter of seconds."""
-    yaml = YAML()
+def change(folder: Path, **sections: dict[str, Any]) -> None:
+    """Update sections of params.yaml, one level deep."""
+    yaml, path = YAML(), folder / "params.yaml"
     params = yaml.load(path.read_text())
-    params["grid"] = {"datasets": ["photos"], "variants": ["vq", "lattice", "lattice_dense"], "seeds": [0, 1]}
-    params["grid"]["sweeps"] = ["gamma"]
-    params["sweeps"]["gamma"] |= {"values": [0.5, -1.0], "variants": ["lattice"], "train": {"epochs": 1}}
-    params["model"] |= {"dim": 4, "hidden": [4], "residual_blocks": 1}
-    params["quantizer"]["num_codes"] = 16
-    params["train"] |= {"epochs": 2, "batch_size": 16}
-    params["evaluate"]["pictures"] = 3
-    params["datasets"]["photos"] = {"data": {"train": 96, "val": 48, "test": 48}}
+    for section, update in sections.items():
+        params[section].update(update)
     with path.open("w") as file:
         yaml.dump(params, file)
+
+
+def drop_sweeps(folder: Path) -> None:
+    """Leave only the sweeps that are made small here."""
+    yaml, path = YAML(), folder / "params.yaml"
+    params = yaml.load(path.read_text())
+    params["sweeps"] = {}
+    with path.open("w") as file:
+        yaml.dump(params, file)
+
+
+def commit(folder: Path, message: str) -> None:
+    shell(folder, "git", "add", "-A")
+    shell(folder, "git", "-c", "user.name=user", "-c", "user.email=user@example.org", "commit", "-qm", message)
+
+
+def git_status(folder: Path) -> set[str]:
+    return set(shell(folder, "git", "status", "--porcelain", "--untracked-files=all").splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -56,134 +101,238 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     listed = shell(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and not re.match(r"(reports/|dvc\.lock)", name):
+        if (ROOT / name).is_file() and not re.match(r"(reports/(?!benchmark)|tests/|dvc\.lock)", name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    shrink(folder / "params.yaml")
+    if (ROOT / ".venv/installed").is_file():
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        os.utime(folder / "requirements.txt", (0, 0))  # `make` need not install anything
+    drop_sweeps(folder)
+    change(
+        folder,
+        grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
+        model={"dim": 4, "hidden": [4], "residual_blocks": 1},
+        quantizer={"num_codes": 16},
+        train={"epochs": 1, "batch_size": 16},
+        evaluate={"pictures": 2, "moving_batches": 2},
+        datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 2}}},
+        sweeps=SWEEPS,
+    )
     shell(folder, "git", "init", "-q")
     commit(folder, "start")
-    assert {"plan", "report", "train@photos-lattice"} <= ran(shell(folder, *DVC, "repro"))
+    output = shell(folder, *DVC, "repro")
+    assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
     commit(folder, "first run")
     return folder
-
-
-def commit(folder: Path, message: str) -> None:
-    shell(folder, "git", "add", "-A")
-    shell(folder, "git", "-c", "user.name=user", "-c", "user.email=user@example.org", "commit", "-qm", message)
 
 
 @pytest.fixture
 def clean(project: Path) -> Path:
     """The project as first run, whatever the test before it did."""
     shell(project, "git", "checkout", "-q", ".")
+    shell(project, "git", "clean", "-qfd")
     shell(project, *DVC, "checkout", "-q", "--force")
     return project
 
 
-def test_the_report_holds_every_row_and_the_measured_numbers(clean: Path) -> None:
-    metrics = files.read_json(clean / "reports/metrics.json")
-    report = (clean / "reports/report.md").read_text()
-    for variant in ("vq", "lattice", "lattice_dense"):
-        run = files.read_json(clean / f"reports/runs/photos-{variant}.json")
-        errors = [seed["test_mse"] for seed in run["seeds"]]
-        assert metrics["photos"][variant]["test_mse"]["mean"] == pytest.approx(sum(errors) / 2)
-        assert metrics["photos"][variant]["test_mse"]["n"] == 2
-        assert f"settings/photos-{variant}.yaml" in report
-    for picture in re.findall(r"\]\((figures/[^)]+)\)", report):
-        assert (clean / "reports" / picture).stat().st_size > 1000
-
-
-def test_again_it_does_nothing(clean: Path) -> None:
-    output = shell(clean, *DVC, "repro")
+def test_again_it_does_nothing_and_git_is_clean(project: Path) -> None:
+    output = shell(project, *DVC, "repro")
     assert ran(output) == set()
     assert "up to date" in output
+    assert git_status(project) == set()
+
+
+def test_the_report_holds_every_row(project: Path) -> None:
+    report = (project / "reports/report.md").read_text()
+    assert all(f"settings/photos-{variant}.yaml" in report for variant in VARIANTS)
+    for picture in re.findall(r"\]\((figures/[^)]+)\)", report):
+        assert (project / "reports" / picture).is_file()
 
 
 def test_gamma_runs_the_rows_again_that_take_it_from_the_default(clean: Path) -> None:
-    output = shell(clean, *DVC, "exp", "run", "-S", "quantizer.gamma=-1")
-    assert ran(output) == {"plan", "train@photos-lattice", "evaluate@photos-lattice", "report"}
-    changes = shell(clean, *DVC, "metrics", "diff")
+    output = readme(clean, "dvc exp run -S quantizer.gamma=-1")
+    assert ran(output) == {"plan", "report"} | both("lattice")
+    changes = readme(clean, "dvc metrics diff")
     assert "photos.lattice.test_mse.mean" in changes
     assert not re.search(r"photos\.(vq|lattice_dense)\.", changes)
-    assert "quantizer.gamma" in (clean / "reports/report.md").read_text()
+    assert "workspace" in readme(clean, "dvc exp show")
 
 
-def test_a_smaller_grid_runs_nothing_again_but_the_report(clean: Path) -> None:
-    output = shell(clean, *DVC, "exp", "run", "-S", "grid.variants=[vq,lattice]")
+def test_a_smaller_grid_trains_nothing(clean: Path) -> None:
+    output = readme(clean, "dvc exp run -S 'grid.variants=[vq,lattice]'")
     assert ran(output) == {"plan", "report"}
     assert files.read_json(clean / "reports/metrics.json")["photos"].keys() == {"vq", "lattice"}
 
 
-def test_numbers_in_scientific_notation_and_fewer_epochs(clean: Path) -> None:
-    shell(clean, *DVC, "exp", "run", "-S", "train.lr=1e-5", "-S", "train.epochs=1", "-S", "grid.variants=[vq]")
+def test_a_parameter_of_the_data_set_has_its_effect_and_one_that_no_row_takes_is_told(clean: Path) -> None:
+    output = readme(clean, "dvc exp run -S train.lr=1e-5 -S datasets.photos.train.epochs=1")
+    assert ran(output) == {"plan", "report"} | both(*VARIANTS)
+    assert "params.yaml: train.epochs is taken by no row, since datasets.photos states its own" in output
     train = files.read_yaml(clean / "reports/settings/photos-vq.yaml")["train"]
     assert (train["lr"], train["epochs"]) == (1e-5, 1)
-    assert len((clean / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 2
+    assert len((clean / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 1
 
 
-def test_learning_curves_are_plots_a_line_for_every_seed(clean: Path) -> None:
-    shell(clean, *DVC, "plots", "show", "--out", "plots")
-    page = (clean / "plots/index.html").read_text()
+def test_learning_curves_are_plots(clean: Path) -> None:
+    readme(clean, "dvc plots show")
+    page = (clean / "dvc_plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
-    drawn = re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)
-    assert set(drawn) == {("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")}
-    shutil.rmtree(clean / "plots")
+    assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
 
 
-def test_what_ran_before_comes_from_the_cache(clean: Path) -> None:
-    for row in ("photos-vq", "photos-lattice"):
-        shutil.rmtree(clean / "models" / row)
-    assert not any(stage.startswith("train") for stage in ran(shell(clean, *DVC, "repro")))
-    assert (clean / "models/photos-vq/seed-1.safetensors").is_file()
+@pytest.fixture
+def environment(clean: Path) -> Path:
+    """The project with the virtual environment that `make` uses."""
+    if not (clean / ".venv").exists():
+        pytest.skip("there is no .venv; `make test` makes it")
+    return clean
 
 
-def edit_comment(text: str) -> str:
-    return text + "\n# a remark\n"
+def test_make_report_does_nothing_again(environment: Path) -> None:
+    output = readme(environment, "make report")
+    assert ran(output) == set()
+    assert "Open reports/report.md." in output
 
 
-def edit_code(text: str) -> str:
-    return text + "\nUNUSED = 1\n"
+def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(environment: Path) -> None:
+    assert "make test" in readme_commands()
+    fast, full = (shell(environment, "make", "--dry-run", target) for target in ("test-fast", "test"))
+    assert "not slow" in fast
+    assert "not slow" not in full
+    assert all(tool in full for tool in ("ruff check", "mypy", "pytest"))
 
 
-@pytest.mark.parametrize(
-    ("edit", "again"),
-    [(edit_comment, set()), (edit_code, {"train@photos-vq", "evaluate@photos-vq"})],
-    ids=["comment", "code"],
-)
-def test_a_changed_quantizer_runs_its_own_rows_again(clean: Path, edit: Callable[[str], str], again: set[str]) -> None:
-    source = clean / "pipeline/quantizers/vq.py"
-    source.write_text(edit(source.read_text()))
-    assert ran(shell(clean, *DVC, "repro")) - {"plan", "report"} == again
+def test_make_sweeps_trains_the_rows_of_those_named_or_of_all(environment: Path) -> None:
+    readme(environment, ". .venv/bin/activate")
+    gamma, init, codes = "photos-lattice_gamma_0_5", "photos-lattice_init_5", "photos-vq_codes_8"
+    stages = {row: {f"train_sweep@{row}", f"evaluate_sweep@{row}"} for row in (gamma, init, codes)}
+    output = readme(environment, 'make sweeps SWEEPS="gamma init"')
+    assert ran(output) == {"plan", "report"} | stages[gamma] | stages[init]
+    assert files.read_json(environment / f"reports/runs/{gamma}.json")["settings"]["train"]["epochs"] == 3
+    assert ran(readme(environment, "make sweeps")) == {"plan", "report"} | stages[codes]
+    report = (environment / "reports/report.md").read_text()
+    assert all(f"settings/{row}.yaml" in report for row in stages)
+    change(environment, grid={"sweeps": []})
+    assert ran(shell(environment, *DVC, "repro")) == {"plan", "report"}
+    assert gamma not in (environment / "reports/report.md").read_text()
+    assert not (environment / f"reports/settings/{gamma}.yaml").exists()
 
 
-def test_bad_input_stops_before_anything_trains(clean: Path) -> None:
+def test_other_data_sets_come_from_a_mirror(clean: Path, tmp_path: Path) -> None:
+    settings = {}
+    for name in ("mnist", "fashion_mnist"):
+        (tmp_path / name).mkdir()
+        settings[name] = {"data": getattr(made_sources, name)(tmp_path / name, np.random.default_rng(0))}
+    change(clean, grid={"variants": ["vq"]}, datasets=settings)
+    command = "VQ_MIRROR=/path/to/mirror dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'"
+    brought = {f"{stage}@{name}" for stage in ("download", "preprocess") for name in settings}
+    trained = {f"{stage}@{name}-vq" for stage in ("train", "evaluate") for name in settings}
+    assert ran(readme(clean, command, **{"/path/to/mirror": str(tmp_path)})) == {"plan", "report"} | brought | trained
+    change(clean, data={"mirror": str(tmp_path)})
+    shutil.rmtree(clean / "data/raw/mnist")
+    assert ran(readme(clean, "dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'")) <= {"plan", "download@mnist"}
+    assert (clean / "data/raw/mnist/t10k-images-idx3-ubyte.gz").is_file()
+
+
+def test_every_command_of_the_readme_is_run_here() -> None:
+    tree = ast.parse(Path(__file__).read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert [command for command in readme_commands() if command not in texts] == []
+
+
+# what is refused
+
+
+def test_a_refused_plan_leaves_the_files_that_git_knows(clean: Path) -> None:
     output = shell(clean, *DVC, "exp", "run", "-S", "quantizer.num_codes=-3", status=None)
     assert "error: params.yaml: quantizer.num_codes is -3, but should be greater than 0." in output
     assert ran(output) == {"plan"}
-    assert (clean / "reports/report.md").is_file()
+    assert git_status(clean) == {" M params.yaml"}
 
 
-def test_grid_without_brackets_gets_our_sentence(clean: Path) -> None:
-    """DVC cannot read such a grid at all; `make report` asks the plan first."""
-    path = clean / "params.yaml"
-    path.write_text(
-        re.sub(r"datasets:\s*\n?\s*-\s*photos|datasets: \[photos\]", "datasets: photos", path.read_text(), count=1)
-    )
-    output = shell(clean, sys.executable, "-m", "pipeline.plan", "--check", status=1)
-    assert output == "error: params.yaml: grid.datasets is 'photos', but should be a valid list (write [photos]).\n"
+@pytest.mark.parametrize("name", ["x$(touch pwned)", "x/../../../../evil"])
+def test_a_name_reaches_neither_shell_nor_disk(name: str, clean: Path) -> None:
+    change(clean, variants={name: {"quantizer": {"name": "vq"}}}, grid={"variants": ["vq", name]})
+    output = shell(clean, *DVC, "repro", status=None)
+    assert f"error: params.yaml: variants has {name!r}, but a name is a text of letters, digits and _." in output
+    assert ran(output) == {"plan"}
+    shell(clean, *DVC, "repro", "--single-item", f"train@photos-{name}", status=255)  # past the plan
+    assert git_status(clean) == {" M params.yaml"}
+    assert not list(clean.parent.glob("evil*"))
 
 
-def test_sweeps_run_by_themselves_and_one_more_value_runs_one_row(clean: Path) -> None:
-    sweeps = "sweeps/dvc.yaml"
-    output = shell(clean, *DVC, "repro", sweeps)
-    assert ran(output) == {f"{sweeps}:sweep@photos-gamma"}
-    assert (clean / "sweeps/results/photos-gamma/models/photos-lattice_gamma_0_5/seed-1.safetensors").is_file()
-    assert not list((clean / "reports/runs").glob("*_gamma_*"))  # on which the report waits
-    output = shell(clean, *DVC, "exp", "run", sweeps, "-S", "sweeps.gamma.values=[0.5,-1.0,1e-5]")
-    assert ran(output) == {"plan", f"{sweeps}:sweep@photos-gamma"}
-    assert set(re.findall(r"photos-(\w+) seed 1: epoch", output)) == {"lattice_gamma_0_00001"}
+def test_what_dvc_does_not_explain_is_said_before_it(clean: Path, tmp_path: Path) -> None:
+    change(clean, grid={"variants": "vq"})
+    output = shell(clean, *PLAN, "--check", status=1)  # `make report` begins with it
+    assert output == "error: params.yaml: grid.variants is 'vq', but should be a valid list (write [vq]).\n"
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    output = shell(tmp_path, "env", f"GIT_CEILING_DIRECTORIES={tmp_path.parent}", "make", "repository", status=2)
+    assert f"error: {tmp_path} is in no git repository, which DVC needs; run `git init` here first." in output
+
+
+def test_data_cannot_be_written_through_to_the_cache(clean: Path) -> None:
+    path = clean / "data/prepared/photos/train.npy"
+    before = path.read_bytes()
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.write(bytes(len(before)))
+    output = shell(clean, *DVC, "repro", "train")
+    assert ran(output) <= {"preprocess@photos"}  # at most; the cache has it
+    assert path.read_bytes() == before
+    assert git_status(clean) == set()
+
+
+# what is added
+
+QUANTIZER = '''
+from pipeline.quantizers.vq import VQ
+
+
+class Mine(VQ):
+    """A codebook of my own."""
+
+    title, meaning, colour = "My quantizer", "a codebook of my own", "#123456"
+'''
+DATASET = '''
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets import SPLITS, Dataset, Source
+
+
+class Dots(Dataset):
+    """Noise."""
+
+    source = Source(title="Dots: noise", url="https://example.org", licence="none", cite="nobody")
+    image_shape = (8, 8)
+
+    def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
+        for seed, split in enumerate(SPLITS):
+            images = np.random.default_rng(seed).integers(0, 256, (16, 8, 8, 1), np.uint8)
+            np.save(folder / f"{split}.npy", images)
+        return {}
+'''
+MEASURE = """    Measure("mine", "My measure", lambda m: 7.0, better="lower", split="test"),
+"""
+
+
+def test_what_is_added_touches_its_own_file_and_params(clean: Path) -> None:
+    """A quantizer, a data set, a measure and a sweep; all of them reach the report by their names."""
+    (clean / "pipeline/quantizers/mine.py").write_text(QUANTIZER)
+    (clean / "pipeline/datasets/dots.py").write_text(DATASET)
+    usage = clean / "pipeline/metrics/usage.py"
+    usage.write_text(usage.read_text().replace("MEASURES = [\n", "MEASURES = [\n" + MEASURE))
+    sweep = {"setting": "quantizer.num_codes", "values": [4, 8], "variants": ["mine"], "title": "My sweep"}
+    change(clean, variants={"mine": {"quantizer": {"name": "mine"}}}, sweeps={"few": sweep})
+    change(clean, grid={"datasets": ["dots"], "variants": ["mine"], "sweeps": ["mine_few_4", "mine_few_8"]})
     output = shell(clean, *DVC, "repro")
-    assert ran(output) == {"report"}
+    rows = {"train@dots-mine", "evaluate@dots-mine"}
+    rows |= {f"{stage}_sweep@dots-mine_few_{value}" for stage in ("train", "evaluate") for value in (4, 8)}
+    assert ran(output) == {"plan", "download@dots", "preprocess@dots", "report"} | rows
+    touched = {line[3:] for line in git_status(clean) if not re.match(r"reports/|dvc\.lock", line[3:])}
+    source = {"pipeline/quantizers/mine.py", "pipeline/datasets/dots.py", "pipeline/metrics/usage.py", "params.yaml"}
+    assert touched == source
     report = (clean / "reports/report.md").read_text()
-    for row in ("minus_1", "0_5", "0_00001"):
-        assert f"settings/sweeps/photos-gamma/photos-lattice_gamma_{row}.yaml" in report
+    assert [name for name in ("My quantizer", "Dots", "My measure", "My sweep") if name not in report] == []

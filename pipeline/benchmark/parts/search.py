@@ -68,7 +68,7 @@ def by_peer(vectors: Tensor, codebook: Tensor, kept: dict[str, Any]) -> Tensor:
 def brute_force(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Every squared distance in float64, the smallest index among equals."""
     wide = codebook.double()
-    found = []
+    nearest_codes = []
     for part in vectors.double().split(max(1, BRUTE // codebook.numel())):
-        found.append((part[:, None] - wide).square().sum(2).argmin(1))
-    return torch.cat(found)
+        nearest_codes.append((part[:, None] - wide).square().sum(2).argmin(1))
+    return torch.cat(nearest_codes)

@@ -198,12 +198,12 @@ def step_work(name: str, shape: Shape, hidden: Widths, device: torch.device) -> 
     from torch.utils.flop_counter import FlopCounterMode  # here, since it brings compilers along
 
     model = ours(name, shape, hidden, 1, device).model
-    one = torch.zeros(1, *shape, device=device).contiguous(memory_format=torch.channels_last)
+    image = torch.zeros(1, *shape, device=device).contiguous(memory_format=torch.channels_last)
     with FlopCounterMode(display=False) as counter:
-        reconstructions, quantized = model(one)
-        torch.stack([F.mse_loss(reconstructions, one), *quantized.losses.values()]).sum().backward()
+        reconstructions, quantized = model(image)
+        torch.stack([F.mse_loss(reconstructions, image), *quantized.losses.values()]).sum().backward()
     weights = sum(parameter.numel() for parameter in model.parameters())
-    return Work(4.0 * one.numel() * 3, float(counter.get_total_flops()), 4.0 * weights * 8)
+    return Work(4.0 * image.numel() * 3, float(counter.get_total_flops()), 4.0 * weights * 8)
 
 
 def epoch(name: str, scale: Scale, device: torch.device, sides: Mapping[str, Side], batch: int = 64) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pooch
 import requests
@@ -35,9 +34,10 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 RETRIES = 2  # after a first attempt over http that failed
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
+LARGE = 8 << 20  # bytes of a file whose progress is shown
 UNSTATED = 2 << 30  # bytes taken of a file whose length neither its source nor the server states
 
-pooch.get_logger().setLevel(logging.WARNING)  # it logs whole addresses, with the passwords in them
+pooch.get_logger().setLevel(logging.WARNING)  # else it writes two lines about every file
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class File:
     kaggle: str | None = None
 
 
-class _NoUse(Exception):
+class _Unavailable(Exception):
     """A source cannot give the file, however often one asks."""
 
 
@@ -79,10 +79,17 @@ def fetch_all(listed: Sequence[File], folder: Path, dataset: str, mirror: str | 
     Raises:
         UserError: not there, not reachable, the wrong bytes, or too little space on the disk.
     """
+    address, login = split_mirror(mirror)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.rglob("tmp????????"):  # pooch's temporary files, of a run that was killed
+        left.unlink()
     missing = [file for file in listed if not (folder / file.name).exists()]
     begun = sum(path.stat().st_size for path in folder.glob("*.partial/*"))
     files.check_space(folder, sum(file.size for file in missing) - begun, dataset)
-    fetch_one = partial(fetch, folder=folder, dataset=dataset, mirror=mirror, terms=terms, quiet=len(listed) > MANY)
+    for parent in {(folder / file.name).parent for file in listed}:  # here, not by several threads at once
+        parent.mkdir(parents=True, exist_ok=True)
+    places = _Places(folder, dataset, address, login, terms)
+    fetch_one = partial(_fetch, places=places)
     if len(listed) <= MANY:
         for file in listed:
             fetch_one(file)
@@ -95,87 +102,104 @@ def fetch_all(listed: Sequence[File], folder: Path, dataset: str, mirror: str | 
             pool.shutdown(cancel_futures=True)
 
 
-def fetch(file: File, folder: Path, dataset: str, mirror: str | None, terms: str = "", quiet: bool = False) -> None:
-    """Bring one file into `folder`, from the first of its sources that has it.
+@dataclass(frozen=True)
+class _Places:
+    """Where to bring files from and to; `login` is the mirror's user and password."""
+
+    folder: Path
+    dataset: str
+    mirror: str | None
+    login: tuple[str, str] | None
+    terms: str
+
+
+def split_mirror(mirror: str | None) -> tuple[str | None, tuple[str, str] | None]:
+    """A mirror's address without user and password, so that no message can show them; and these two.
 
     Raises:
-        UserError: as `fetch_all`; it names every source that failed, and none of a mirror's passwords.
+        UserError: an address of another kind than http(s), or an @ behind the host, perhaps of a password.
     """
+    scheme, host = (urlsplit(mirror).scheme, urlsplit(mirror).netloc) if mirror and "://" in mirror else ("", "")
+    if not mirror or not scheme:
+        return mirror, None
+    if scheme not in ("http", "https"):
+        raise UserError(f"the mirror is an address of kind {scheme}, expected a folder or an http(s) address.")
+    if mirror.count("@") > host.count("@"):
+        raise UserError("the mirror's address has an @ behind its host; write @ as %40 and, in a password, / as %2F.")
+    login, _, rest = host.rpartition("@")
+    user, _, password = login.partition(":")
+    return mirror.replace(host, rest, 1), (unquote(user), unquote(password)) if login else None
+
+
+def _fetch(file: File, places: _Places) -> None:
+    """Bring one file from the first of its sources that has it."""
     failures = []
-    for address, retries, download in _sources(file, folder, dataset, mirror, quiet):
+    for address, retries, download in _sources(file, places):
+        place = pooch.create(
+            places.folder, "", registry={file.name: file.checksum}, urls={file.name: address}, retry_if_failed=retries
+        )
         try:
-            pooch.create(
-                folder, "", registry={file.name: file.checksum}, urls={file.name: address}, retry_if_failed=retries
-            ).fetch(file.name, downloader=download)
+            place.fetch(file.name, downloader=download)
             return
-        except (_NoUse, ValueError, OSError) as error:  # requests' errors are OSErrors
+        except (_Unavailable, ValueError, OSError) as error:  # requests' errors are OSErrors
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
-            failures.append(masked(f"{address}: {_reason(error)}"))
-            cli.log.info("%s: %s", dataset, failures[-1])
-    if mirror:
-        advice = f"a mirror with another version of a file needs its sum in datasets.{dataset}.data.checksums"
+            failures.append(f"{address}: {_reason(error)}")
+            cli.log.info("%s: %s", places.dataset, failures[-1])
+    dataset = places.dataset
+    if places.mirror:
+        advice = f"a mirror with another version of a file needs its checksum in datasets.{dataset}.data.checksums"
     else:
         advice = (
-            f"{terms or 'try again later,'} or fetch the files by hand, put them into <folder>/{dataset}/ (as <folder>/"
-            f"{dataset}/{file.name}) and set data.mirror, or the environment variable VQ_MIRROR, to <folder>"
+            f"{places.terms or 'try again later,'} or fetch the files by hand, put them into <folder>/{dataset}/ (as "
+            f"<folder>/{dataset}/{file.name}) and set data.mirror, or the environment variable VQ_MIRROR, to <folder>"
         )
     raise UserError(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
 
 
-def masked(text: str) -> str:
-    """The text without the user and password that an address in it holds."""
-    return re.sub(r"(https?://).*@", r"\1***@", text)
-
-
-def is_url(mirror: str) -> bool:
-    return mirror.startswith(("http://", "https://"))
-
-
-def _sources(
-    file: File, folder: Path, dataset: str, mirror: str | None, quiet: bool
-) -> Iterator[tuple[str, int, Download]]:
+def _sources(file: File, places: _Places) -> Iterator[tuple[str, int, Download]]:
     """Where the file may come from: an address, how often it is asked again, and what brings the file."""
-    if mirror and not is_url(mirror):
+    mirror, dataset = places.mirror, places.dataset
+    if mirror and "://" not in mirror:
         yield str(Path(mirror) / dataset / file.name), 0, partial(_copy, mirror=mirror, dataset=dataset)
     elif mirror or file.urls:
         urls = (f"{mirror.rstrip('/')}/{dataset}/{quote(file.name)}",) if mirror else file.urls
         for url in urls:
-            yield url, RETRIES, partial(_by_http, file=file, dataset=dataset, quiet=quiet)
+            yield url, RETRIES, partial(_by_http, file=file, places=places)
     else:
         client = "gdown" if file.drive else "kaggle"
-        yield f"by {client}", 0, partial(_by_client, client=client, file=file, partial_folder=_partial(folder, file))
-
-
-def _partial(folder: Path, file: File) -> Path:
-    """Where gdown and kaggle, which go on with what an earlier call left, keep an unfinished file."""
-    return folder / f"{file.name}.partial"
+        partial_folder = places.folder / f"{file.name}.partial"  # the clients go on with what an earlier call left
+        yield f"by {client}", 0, partial(_by_client, client=client, file=file, partial_folder=partial_folder)
 
 
 def _copy(address: str, output: str, _: object, mirror: str, dataset: str) -> None:
     if not Path(mirror).is_dir():
-        raise UserError(f"the mirror {masked(mirror)} is not there; expected a folder that holds {dataset}/.")
+        raise UserError(f"the mirror {mirror} is not there; expected a folder that holds {dataset}/.")
     if not Path(address).is_file():
         raise UserError(f"the mirror {mirror} does not hold {Path(address).relative_to(mirror)}.")
     files.check_space(Path(output).parent, Path(address).stat().st_size, dataset)
     shutil.copyfile(address, output)
 
 
-def _by_http(url: str, output: str, _: object, file: File, dataset: str, quiet: bool) -> None:
+def _by_http(url: str, output: str, _: object, file: File, places: _Places) -> None:
     """pooch's own HTTPDownloader takes a body without end and unpacks a .gz that a server calls an encoding."""
-    with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+    headers = {"Accept-Encoding": "identity"}
+    with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=places.login) as response:
         if not response.ok:
             again = response.status_code >= 500 or response.status_code == 429
-            raise (requests.HTTPError if again else _NoUse)(f"status {response.status_code} {response.reason}")
+            raise (requests.HTTPError if again else _Unavailable)(f"status {response.status_code} {response.reason}")
         length = int(response.headers.get("Content-Length", 0))
         most = 2 * file.size or length or UNSTATED
-        files.check_space(Path(output).parent, length, dataset)
-        bar = tqdm(desc=file.name, total=length or None, unit="B", unit_scale=True, leave=False, disable=quiet or None)
+        files.check_space(Path(output).parent, length, places.dataset)
+        if length >= LARGE:
+            cli.log.info("%s: fetching %s, %.0f MB", places.dataset, file.name, length / 1e6)
+        hidden = True if length < LARGE else None  # None: shown on a terminal
+        bar = tqdm(desc=file.name, total=length, unit="B", unit_scale=True, leave=False, disable=hidden)
         with bar, Path(output).open("wb") as write:
             try:
                 for piece in response.raw.stream(CHUNK, decode_content=False):
                     if write.tell() + len(piece) > most:
-                        raise _NoUse(f"it sends more than {most} bytes")
+                        raise _Unavailable(f"it sends more than {most} bytes")
                     write.write(piece)
                     bar.update(len(piece))
             except urllib3.exceptions.HTTPError as error:
@@ -187,13 +211,13 @@ def _by_client(_: str, output: str, __: object, client: str, file: File, partial
     try:
         (_by_gdown if client == "gdown" else _by_kaggle)(file, partial_folder)
     except ImportError as error:
-        raise _NoUse(f"the package {client} is not installed: pip install {client}") from error
+        raise _Unavailable(f"the package {client} is not installed: pip install {client}") from error
     except SystemExit as error:
-        raise _NoUse("it asks for an account") from error
+        raise _Unavailable("it asks for an account") from error
     except Exception as error:  # whatever a foreign client raises
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise _NoUse(str(error) or type(error).__name__) from error
+        raise _Unavailable(str(error) or type(error).__name__) from error
     os.replace(partial_folder / file.name, output)
     files.remove(partial_folder)
 
@@ -216,4 +240,4 @@ def _by_kaggle(file: File, folder: Path) -> None:
 def _reason(error: Exception) -> str:
     """An error in a few words: of pooch's and urllib3's nested ones the core, without the advice that follows."""
     text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if isinstance(error, _NoUse) else text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")")
+    return text if isinstance(error, _Unavailable) else text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")")

@@ -32,7 +32,6 @@ from pipeline.datasets.io.archives import BadFile, Store
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # what Pillow may try; others run programs
 FEW = 64  # images for which no worker processes are started
-MOST_LOGGED = 10  # skipped images that the log names
 MOST_WORKERS = 8  # so that they stay under 2 GB together
 BATCH_BYTES = 4 << 20  # of pixels that a worker hands over at once
 WRONG = (OSError, SyntaxError, ValueError, IndexError, TypeError, EOFError, OverflowError, struct.error, zlib.error)
@@ -96,7 +95,10 @@ class Decoder:
         if self.draft is not None:
             image.draft("RGB", (self.draft, self.draft))
         upright = (ImageOps.exif_transpose(image) if self.expected is None else image).convert("RGB")
-        return np.asarray(self.cut(upright) if self.cut else upright)
+        array = np.asarray(self.cut(upright) if self.cut else upright)
+        if array.shape[:2] != self.shape:
+            raise BadFile(f"became {array.shape[1]}×{array.shape[0]} pixels, expected {self.shape[1]}×{self.shape[0]}")
+        return array
 
 
 @dataclass
@@ -119,9 +121,6 @@ class BadImages:
         if self.policy != "skip":
             raise UserError(f"{self.dataset}: {name} {why}; data.on_bad_image: skip would leave such files out.")
         self.skipped[name] = why
-        if len(self.skipped) <= MOST_LOGGED:
-            more = "; about.yaml names the others" if len(self.skipped) == MOST_LOGGED else ""
-            cli.log.info("%s: left out %s, which %s%s", self.dataset, name, why, more)
 
 
 class _Read(Dataset):
