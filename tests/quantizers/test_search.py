@@ -132,7 +132,7 @@ def test_a_dead_code_far_away_makes_nothing_uncertain() -> None:
     codebook = codes_of("normal", 512, 16)
     codebook[7] = 1e6
     vectors = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
-    nominate = products.Nominator(codebook, len(vectors), torch.float32)
+    nominate = products.Nominator(vectors, codebook, len(vectors), torch.float32)
     index, tied, _ = nominate(vectors)
     assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
     assert len(tied) < 20
@@ -164,6 +164,7 @@ def crowd(kind: str, n: int, k: int, d: int, generator: torch.Generator) -> tupl
         "duplicated codes": (normal(n, d), chosen(normal(5, d), k)),
         "equal vectors": (chosen(background[:2], n), live),
         "huge offset": (1e4 + normal(n, d), 1e4 + normal(k, d)),
+        "codes far away": (normal(n, d), torch.where(torch.arange(k)[:, None] % 25 == 0, 1.0, 1e5) * normal(k, d)),
     }[kind]
 
 
@@ -177,6 +178,7 @@ CROWDS = [
     "duplicated codes",
     "equal vectors",
     "huge offset",
+    "codes far away",
 ]
 
 
@@ -195,11 +197,11 @@ def test_crowded_codes_agree_with_brute_force(kind: str, shape: tuple[int, int],
     assert torch.equal(products.nearest(vectors, codebook), expected)
 
 
-@pytest.mark.parametrize("kind", ["dead box", "in the box", "far from the box", "equal vectors"])
+@pytest.mark.parametrize("kind", ["dead box", "in the box", "far from the box", "equal vectors", "codes far away"])
 def test_next_to_dead_codes_float32_decides_for_all_but_a_few(kind: str) -> None:
     """Centred on the vectors instead, each has hundreds of candidates."""
     vectors, codebook = crowd(kind, 2000, 512, 64, torch.Generator().manual_seed(0))
-    nominate = products.Nominator(codebook, len(vectors), torch.float32)
+    nominate = products.Nominator(vectors, codebook, len(vectors), torch.float32)
     _, tied, limit = nominate(vectors)
     assert len(tied) < 200
     assert len(tied) == 0 or nominate.candidates(tied, limit).sum(1).max() <= 4
@@ -209,7 +211,7 @@ def test_next_to_dead_codes_float32_decides_for_all_but_a_few(kind: str) -> None
 def test_what_float32_leaves_open_products_in_float64_decide(kind: str) -> None:
     """So that no vector is compared with many codes one by one, whatever the data."""
     vectors, codebook = crowd(kind, 500, 512, 64, torch.Generator().manual_seed(0))
-    nominate = products.Nominator(codebook[products.first_of_equals(codebook)], len(vectors), torch.float64)
+    nominate = products.Nominator(vectors, codebook[products.first_of_equals(codebook)], len(vectors), torch.float64)
     assert len(nominate(vectors)[1]) == 0
 
 

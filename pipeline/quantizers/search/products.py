@@ -24,7 +24,7 @@ CHUNK_GPU = 2**22  # 16 MiB, so that each kernel has enough to do
 ROWS = 32  # of vectors at least, since every chunk reads all codes: 8 MiB of scores for 65,536 codes
 PAIRS = 2**19  # numbers held at once in float64 while deciding near-ties: 4 MiB
 NARROWEST = 32  # of groups of codes; below it PyTorch works out their minimum without vector instructions
-SAMPLE = 32  # codes whose median is the centre
+SAMPLE = 16  # vectors whose codes give the centre
 FEW = 16  # of K codes, up to K / FEW candidates of a vector are decided in less time than K products in float64 take
 
 
@@ -41,7 +41,7 @@ def _nearest(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], dtype: torch.dtyp
         distinct: the codes are known to differ; there is no use in looking for identical ones.
     """
     size = min(len(x), max(ROWS, (CHUNK_CPU if x.device.type == "cpu" else CHUNK_GPU) // len(c)))
-    nominate = Nominator(c, size, dtype)
+    nominate = Nominator(x, c, size, dtype)
     index = torch.empty(len(x), dtype=torch.int64, device=x.device)
     few = max(FEW, len(c) // FEW)
     unsure = []
@@ -77,14 +77,15 @@ class Nominator:
     smallest one has s below (s - e) + 2e, and no code whose s - e lies above that is nearest. Differences in float64,
     which are to have the last word, round by δ|x - c|² ≤ δ(|x| + |c|)², δ being γ in float64: so much is added.
 
-    The centre is where most codes are, so that e is small for those; a code far away has a larger e, and no other has.
+    The centre is where the codes in use are, so that e is small for those, however far away the vectors or other codes
+    lie: a code far away has a larger e, and no other has.
 
     Args:
         size: the most vectors of a chunk.
         dtype: of the products.
     """
 
-    def __init__(self, c: Float[Tensor, "k d"], size: int, dtype: torch.dtype) -> None:
+    def __init__(self, x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], size: int, dtype: torch.dtype) -> None:
         self.k, d = c.shape
         self.gamma, self.delta = (1.01 * (d + 8) * torch.finfo(each).eps / 2 for each in (dtype, torch.float64))
         self.underflow = torch.finfo(dtype).tiny * 2**20  # what products below the type's range can hide
@@ -93,7 +94,7 @@ class Nominator:
         self.width = -(-self.k // self.groups)
         codes = c.new_zeros((self.groups * self.width, d + 1), dtype=dtype)
         self.wide = torch.promote_types(c.dtype, dtype)
-        self.centre = c[:: -(-self.k // SAMPLE)].median(0).values.to(self.wide)
+        self.centre = centre_of(x[:: -(-len(x) // SAMPLE)], c).to(self.wide)
         torch.sub(c.to(self.wide), self.centre, out=codes[: self.k, :d])
         norm = torch.linalg.vector_norm(codes[:, :d], dim=1, dtype=torch.float64)
         bias = norm.square().mul_((1 - self.gamma) / 2)
@@ -129,6 +130,16 @@ class Nominator:
     def candidates(self, tied: Int[Tensor, " t"], limit: Float[Tensor, " n"]) -> Bool[Tensor, "t k"]:
         """Which codes could be nearest to some vectors of the chunk that was nominated for last."""
         return self.scores[tied, : self.k] <= limit[tied, None]
+
+
+def centre_of(x: Float[Tensor, "s d"], c: Float[Tensor, "k d"]) -> Float[Tensor, " d"]:
+    """Componentwise median of the codes of some vectors, roughly: cost depends on it, and no result does.
+
+    Dead codes in a box far from all vectors, or codes a hundred thousand times as far away as any vector, are both
+    what training gives.
+    """
+    rough = torch.addmm(c.square().sum(1), x, c.t(), alpha=-2)
+    return c[rough.argmin(1)].median(0).values
 
 
 def decide(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], row: Int[Tensor, " p"], code: Int[Tensor, " p"]) -> Tensor:
