@@ -13,7 +13,6 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,18 +63,15 @@ class Counter:
     """Counts distinct codes and how often each occurs. Every batch must have the same number of dimensions.
 
     A fingerprint and its count take 24 bytes. Sorted tables of distinct ones that outgrow `memory` move to temporary
-    files, which are merged piece by piece.
+    files, in the system's place for them, and are merged from there piece by piece.
 
     Args:
         memory: bytes that fingerprints may take in memory, about, besides those of one batch.
-        folder: where temporary files go; by default the system's place for them.
     """
 
-    def __init__(self, *, memory: int = 2**30, folder: Path | None = None) -> None:
+    def __init__(self, *, memory: int = 2**30) -> None:
         self.total = 0
         self._limit = memory // (4 * 24)  # sorting takes three more copies
-        self._folder = folder
-        self._shape: tuple[int, ...] | None = None
         self._tables: list[Table] = []
         self._waiting = 0  # columns in `_tables`
         self._on_disk: list[Table] = []
@@ -85,13 +81,10 @@ class Counter:
         """Count a batch: (N,) or (N, D) integers, on any device.
 
         Raises:
-            ValueError: not integers, not (N,) or (N, D), or another D than before.
+            ValueError: not integers, or not (N,) or (N, D).
         """
         if codes.is_floating_point() or codes.ndim not in (1, 2):
             raise ValueError(f"codes must be integers (N,) or (N, D), but they are {codes.dtype} {tuple(codes.shape)}")
-        if self._shape is not None and codes.shape[1:] != self._shape:
-            raise ValueError(f"codes have the shape {tuple(codes.shape)}, but those before had (N, *{self._shape})")
-        self._shape = tuple(codes.shape[1:])
         self._result = None
         self.total += len(codes)
         vectors, times = codes, torch.ones((), dtype=torch.int64)
@@ -108,7 +101,7 @@ class Counter:
         """Make one table of all in memory; it moves to a file, which goes with this object, if it is still large."""
         table = _merged(self._tables)
         if table.shape[1] > self._limit // 2:
-            with tempfile.TemporaryFile(dir=self._folder) as file:
+            with tempfile.TemporaryFile() as file:
                 table.tofile(file)
                 self._on_disk.append(np.memmap(file, np.uint64, "r", shape=table.shape))
             table = table[:, :0].copy()

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import tempfile
 from collections import Counter as PlainCounter
 from pathlib import Path
 
@@ -76,11 +77,12 @@ def test_indices_of_any_size_by_hand() -> None:
     assert count(batches).counts().tolist() == [3, 2, 1, 1, 1]
 
 
-def test_memory_is_bounded_by_temporary_files(tmp_path: Path) -> None:
+def test_memory_is_bounded_by_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     generator = torch.Generator().manual_seed(0)
     pool = torch.randint(-50, 50, (60_000, 8), generator=generator, dtype=torch.int32)
     batches = [pool[torch.randint(60_000, (20_000,), generator=generator)] for _ in range(8)]
-    small = count(batches, memory=10**6, folder=tmp_path)
+    small = count(batches, memory=10**6)
     assert sum(table.shape[1] for table in small._tables) <= 10**6 // (4 * 24)
     assert len(small._on_disk) > 3
     large = count(batches)
@@ -150,5 +152,3 @@ def test_codes_know_their_dimensions() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"integers.*float32"):
         inspect.unwrap(Counter.add)(Counter(), torch.zeros(3, 2))
-    with pytest.raises(ValueError, match=r"\(3, 3\).*before.*\(2,\)"):
-        count([torch.zeros(3, 2, dtype=torch.int32), torch.zeros(3, 3, dtype=torch.int32)])
