@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import metrics, quantizers
-from pipeline.benchmark import parts
+from pipeline.benchmark import part_names
 from pipeline.core import cli, files, registry
 from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
@@ -65,7 +65,7 @@ def list_in_grid(params: Params, key: str, chosen: Sequence[str], path: Path) ->
     grid = params.get("grid")
     others = {**params, "grid": {**grid, key: []}} if isinstance(grid, dict) else params
     check.plan(others, path)  # before anything is looked up in it
-    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or parts()
+    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or part_names()
     check.plan({**others, "grid": {**others["grid"], key: names}}, path)
     text = edit.replace_list(path.read_bytes().decode(), "grid", key, names)
     with files.replacing(path) as beside:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, create_model
 
 from pipeline import datasets, quantizers
-from pipeline.benchmark import parts
+from pipeline.benchmark import part_names
 from pipeline.core.errors import UserError
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
@@ -137,7 +137,7 @@ def check_references(params: Params, grid: Grid) -> None:
     _require("datasets", params["datasets"], datasets.names())
     _require("grid.datasets", grid.datasets, datasets.names())
     _require("grid.variants", grid.variants, variants)
-    _require("grid.benchmark", grid.benchmark, parts())
+    _require("grid.benchmark", grid.benchmark, part_names())
     settings = [f"{section}.{key}" for section in CHANGED for key in params[section]]
     for name, sweep in params["sweeps"].items():
         _require(f"sweeps.{name}.variants", sweep["variants"], variants)

@@ -137,6 +137,7 @@ def train_and_die(row: str, settings: dict[str, Any], paths: Paths, processes: i
     train.train_row(row, settings, paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_process_loses_no_finished_epoch(
     paths: Paths, processes: int, monkeypatch: pytest.MonkeyPatch
@@ -322,6 +323,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_step_but_for_rounding(tmp_path: Path) -> None:
     """In a process where shapes are not checked: the compiler cannot follow the checks."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CXX": "no-such-compiler"}
