@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -175,8 +176,13 @@ def build(settings: dict[str, Any], shape: tuple[int, int, int], seed: int) -> A
 
 
 def save(state: dict[str, Tensor], path: Path) -> None:
-    """Keep a model's `state_dict`."""
-    save_file({key: value.contiguous().cpu() for key, value in state.items()}, path)
+    """Keep a model's `state_dict`.
+
+    Raises:
+        OSError: the file cannot be written. It is written here, since the library's error would not say that in a way
+            that others can tell.
+    """
+    path.write_bytes(to_bytes({key: value.contiguous().cpu() for key, value in state.items()}))
 
 
 def load(model: Autoencoder, path: Path) -> None:

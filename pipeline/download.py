@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from ruamel.yaml import YAML, YAMLError
+import yaml
 
 from pipeline import datasets
 from pipeline.core import cli, files
@@ -62,20 +62,17 @@ def find_mirror(paths: Paths = Paths()) -> str | None:
     """Where to fetch instead of the official source: VQ_MIRROR or, if that is unset, data.mirror in params.yaml.
 
     Raises:
-        UserError: params.yaml cannot be read, or data.mirror is neither a text nor null.
+        UserError: params.yaml cannot be read.
     """
     if from_environment := os.environ.get("VQ_MIRROR"):
         return from_environment
     if not paths.params.is_file():
         return None
     try:
-        data = (YAML(typ="safe").load(paths.params.read_text(encoding="utf-8")) or {}).get("data") or {}
-        mirror = data.get("mirror")
-    except (YAMLError, AttributeError, UnicodeDecodeError) as error:
+        data = (files.read_yaml(paths.params) or {}).get("data") or {}
+        return str(data.get("mirror") or "") or None
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{paths.params} cannot be read: expected a section `data` with a key `mirror`.") from error
-    if mirror is not None and not isinstance(mirror, str):
-        raise UserError(f"data.mirror must be a folder, an http(s) address or null, found {mirror!r}.")
-    return mirror or None
 
 
 if __name__ == "__main__":

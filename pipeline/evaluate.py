@@ -12,7 +12,6 @@ import csv
 import functools
 import itertools
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,10 @@ def evaluate_seed(
     steps = -(-about["images"] // settings["train"]["batch_size"])  # per epoch
     learned = model.quantizer.learned(start, steps * sum(line["learning_rate"] for line in history))
     model.to(device).eval()
-    passed = pass_splits(model, splits, images_at_once, options["counting_memory"] * 10**6)
+    memory, errors, shares = options["counting_memory"] * 10**6, {}, {}
+    fitted, tested = Codes(memory), Codes(memory, by_dimension=True)
+    for split, codes in (("train", fitted), ("val", fitted), ("test", tested)):
+        errors[split], shares[split] = pass_once(model, splits[split], images_at_once, codes, f"measuring {split}")
     loss, gap = gradients.quantization_costs(
         model.encode, model.quantizer, model.decode, test.batch(slice(0, images_at_once))
     )
@@ -109,9 +111,9 @@ def evaluate_seed(
     measured = Measured(
         quantizer=model.quantizer,
         shape=test.shape,
-        errors=passed.errors,
-        fitted=passed.fitted,
-        tested=passed.tested,
+        errors=errors,
+        fitted=fitted,
+        tested=tested,
         quantization_loss=loss,
         gradient_gap=gap,
         learned=learned,
@@ -120,7 +122,8 @@ def evaluate_seed(
         peak_memory_mb=about["peak_memory_mb"],
     )
     numbers: dict[str, Any] = {measure.key: measure.compute(measured) for measure in MEASURES}
-    numbers["selection"] = selection(model, passed, test)
+    books = model.quantizer.codebook_names
+    numbers["selection"] = diagnostics.selection(shares["test"], books, test.labels) if books else None
     return numbers, _arrays(model, measured, test, options["pictures"])
 
 
@@ -133,7 +136,7 @@ def _history(path: Path, seed: int) -> list[dict[str, float]]:
 
 def _arrays(model: Autoencoder, measured: Measured, test: Images, pictures: int) -> dict[str, np.ndarray]:
     reconstructions = model(test.batch(shown(len(test), pictures)))[0]
-    usage = measured.tested.counter.counts(USAGE)
+    usage = measured.tested.counts(USAGE)
     return {
         "reconstructions": batches.to_pixels(reconstructions, test.offset),
         "usage": np.pad(usage, (0, USAGE - len(usage))),
@@ -148,41 +151,25 @@ def at_once(batch_size: int, shape: tuple[int, int, int]) -> int:
     return max(1, min(batch_size, PIXELS // (height * width)))
 
 
-@dataclass(frozen=True)
-class Passed:
-    """What one pass over each split collects.
-
-    Attributes:
-        errors: split → the mean squared error of each image.
-        shares: split → which share of each image's codes is of each codebook; no columns for a quantizer that does not
-            choose among several.
-        fitted, tested: the codes of the training and validation images, and those of the test images.
-    """
-
-    errors: dict[str, Float[Tensor, " images"]]
-    shares: dict[str, Float[Tensor, "images codebooks"]]
-    fitted: Codes
-    tested: Codes
-
-
-def pass_splits(model: Autoencoder, splits: dict[str, Images], batch_size: int, memory: int) -> Passed:
-    """Pass every split once through a frozen model.
+def pass_once(
+    model: Autoencoder, images: Images, batch_size: int, codes: Codes, what: str
+) -> tuple[Float[Tensor, " images"], Float[Tensor, "images codebooks"]]:
+    """Pass a split once through a frozen model, and add its codes to `codes`.
 
     Args:
-        memory: bytes that counting may take; see `counting.Counter`.
+        what: what is done, for the log.
+
+    Returns:
+        The mean squared error of each image, and which share of its codes is of each codebook; no columns for a
+        quantizer that does not choose among several.
     """
-    fitted, tested = Codes(memory), Codes(memory, by_dimension=True)
-    passed = Passed({}, {}, fitted, tested)
-    for split, codes in (("train", fitted), ("val", fitted), ("test", tested)):
-        errors, shares = [], []
-        steps = -(-len(splits[split]) // batch_size)
-        for images in cli.progress(splits[split].in_order(batch_size), f"measuring {split}", steps, "batch"):
-            reconstructions, quantized = model(images)
-            errors.append(reconstruction.squared_error(images, reconstructions))
-            shares.append(_shares(model, quantized.codes))
-            codes.add(quantized.codes.flatten(0, 2))
-        passed.errors[split], passed.shares[split] = torch.cat(errors), torch.cat(shares)
-    return passed
+    errors, shares = [], []
+    for batch in cli.progress(images.in_order(batch_size), what, -(-len(images) // batch_size), "batch"):
+        reconstructions, quantized = model(batch)
+        errors.append(reconstruction.squared_error(batch, reconstructions))
+        shares.append(_shares(model, quantized.codes))
+        codes.add(quantized.codes.flatten(0, 2))
+    return torch.cat(errors), torch.cat(shares)
 
 
 def _shares(model: Autoencoder, codes: Int[Tensor, "b h columns ..."]) -> Float[Tensor, "b codebooks"]:
@@ -191,12 +178,6 @@ def _shares(model: Autoencoder, codes: Int[Tensor, "b h columns ..."]) -> Float[
         return torch.empty(len(codes), 0)
     owner = model.quantizer.codebook_of(codes).flatten(1)
     return F.one_hot(owner, count).double().mean(1).cpu()
-
-
-def selection(model: Autoencoder, passed: Passed, test: Images) -> dict[str, dict[str, float]] | None:
-    """How often each codebook was selected on test; None where the quantizer does not choose among several."""
-    names = model.quantizer.codebook_names
-    return diagnostics.selection(passed.shares["test"], names, test.labels) if names else None
 
 
 def shown(images: int, pictures: int) -> Int[Tensor, " pictures"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,8 @@ from pipeline import datasets
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
-from pipeline.datasets.io import images
 
-BLOCK = 1 << 24  # bytes of images that are summed together; `images.channel_sums` takes no more
+BLOCK = 256  # images that are read and summed together
 
 
 def main() -> None:
@@ -52,55 +52,33 @@ def preprocess(name: str, paths: Paths = Paths()) -> None:
 def describe(name: str, dataset: datasets.Dataset, folder: Path) -> dict[str, Any]:
     """What about.yaml says of every data set: source, shape, counts, the mean of train per channel, checksums.
 
-    Raises:
-        UserError: a split is missing, empty, not N×H×W×C bytes, or of another shape than the others.
+    Of splits that stay as image files, the data set states the shape itself, and there is no mean.
     """
-    counts, shapes = {}, {}
+    counts, shape = {}, []
     for split in datasets.SPLITS:
-        counts[split], *shapes[split] = _shape(folder, split, name)
-    if len({tuple(shape) for shape in shapes.values()}) != 1:
-        raise UserError(f"{name}: the splits hold images of different shapes: {shapes}.")
-    array = folder / "train.npy"
+        index = folder / f"{split}_index.npy"
+        if index.is_file():
+            counts[split] = len(np.load(index)) - 1
+        else:
+            counts[split], *shape = np.load(folder / f"{split}.npy", mmap_mode="r").shape
     return {
         "dataset": name,
         **dataclasses.asdict(dataset.source),
-        "shape": shapes["train"],
+        "shape": shape,
         "offset": dataset.offset,
         "counts": counts,
-        "mean": [round(value, 6) for value in mean(array)] if array.exists() else [],
+        "mean": [round(value, 6) for value in mean(folder / "train.npy")] if shape else [],
         "skipped": {},
         "sha256": {path.name: files.digest(path) for path in sorted(folder.iterdir())},
     }
 
 
-def _shape(folder: Path, split: str, name: str) -> tuple[int, ...]:
-    """(N, H, W, C) of an array; (N,) of a split that stays as image files, whose shape the data set states itself."""
-    path, index = folder / f"{split}.npy", folder / f"{split}_index.npy"
-    if index.is_file():
-        return (len(np.load(index)) - 1,)
-    if not path.is_file():
-        raise UserError(f"{name}: preparing it left no {path.name}.")
-    array: np.ndarray = np.load(path, mmap_mode="r")
-    if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-        raise UserError(
-            f"{name}: {path.name} is {array.dtype} {array.shape}, expected uint8 (N, H, W, C), N at least 1."
-        )
-    return array.shape
-
-
 def mean(path: Path) -> list[float]:
-    """The mean of every channel of an array of bytes (N, H, W, C), pixels in [0, 1].
-
-    Exact, by sums of whole numbers. Read piece by piece: pages of a memory map would count as memory of this process.
-    """
-    shape = np.load(path, mmap_mode="r").shape
-    image = int(np.prod(shape[1:]))
-    step, totals = max(1, BLOCK // image), np.zeros(shape[3], np.int64)
-    with path.open("rb") as file:
-        file.seek(path.stat().st_size - shape[0] * image)  # behind the head
-        while len(block := np.fromfile(file, np.uint8, step * image)):
-            totals += images.channel_sums(block.reshape(-1, *shape[1:]))
-    return [int(value) / (255 * int(np.prod(shape[:3]))) for value in totals]
+    """The mean of every channel of an array of bytes (N, H, W, C), pixels in [0, 1]; exact: of whole numbers."""
+    images = np.load(path, mmap_mode="r")
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    totals = sum(block.sum(axis=0, dtype=np.int64).sum(axis=(0, 1)) for block in blocks)
+    return [int(total) / (255 * math.prod(images.shape[:3])) for total in totals]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from pipeline.core.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write at: on success it takes the final name, on failure it is removed.
 
-    The old `path` stays whole until the very end. A folder is not created: the caller makes it.
+    The old `path` stays whole until the very end. A folder is not created: the caller makes it. An error in writing
+    names `path`, which a full disk leaves out.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
@@ -30,8 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir() or beside.is_dir():
             remove(path)
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         remove(beside)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 

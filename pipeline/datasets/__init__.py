@@ -1,20 +1,20 @@
 """Data sets, one file each; the name in params.yaml is the name of the file.
 
+@dataclass(kw_only=True)
 class MyDataset(Dataset):
     source = Source(title, url, licence, cite)              # where it comes from, on which terms
     files = (File(name, checksum, size, urls), ...)         # what `download` brings
-    def __init__(self, *, size: PositiveInt) -> None: ...   # keyword-only arguments are the settings
-    image_shape = (height, width)                           # where the settings tell it
+    image_shape = (height, width)                           # where they tell it beforehand
+    size: PositiveInt = 64                                  # fields are the settings
     def prepare(self, raw, folder) -> dict: ...             # uint8 arrays, and what about.yaml says
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: subclasses of other modules need the types of fields, not their names.
 import abc
 import dataclasses
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -49,29 +49,28 @@ class Source:
     cite: str
 
 
+@dataclass(kw_only=True)
 class Dataset(abc.ABC):
-    """A source of images. Its settings are the keyword-only arguments of its constructor.
+    """A source of images. Its settings are the keyword-only arguments of its constructor: the fields of a dataclass.
 
     `prepare` leaves in `folder`, for each of train, val and test, `<split>.npy` (uint8, N×H×W×C, readable with
     `numpy.load(..., mmap_mode="r")`) and, where there are labels, `<split>_labels.npy` (int64, N).
 
-    Args:
+    Attributes:
         checksums: file name → `<kind>:<digits>` in the place of the official ones, for a mirror that holds a subset or
             a repacked file; an empty text switches the check of a file off.
+        files: what `download` brings.
+        image_shape: height and width of the images in pixels, or None where only the files tell.
+        offset: subtracted from pixels in [0, 1] before they enter the network.
+        terms: what a person has to accept, and where, before the source gives the files.
     """
 
     source: ClassVar[Source]
     offset: ClassVar[float] = 0.0
-    """Subtracted from pixels in [0, 1] before they enter the network."""
-    files: tuple[fetch.File, ...] = ()
-    """What `download` brings."""
-    image_shape: tuple[int, int] | None = None
-    """Height and width of the images in pixels, or None where only the files tell."""
     terms: ClassVar[str] = ""
-    """What a person has to accept, and where, before the source gives the files."""
-
-    def __init__(self, *, checksums: Checksums | None = None) -> None:
-        self.checksums = checksums or {}
+    files: tuple[fetch.File, ...] = field(default=(), init=False)
+    image_shape: tuple[int, int] | None = field(default=None, init=False)
+    checksums: Checksums | None = None
 
     @property
     def name(self) -> str:
@@ -83,18 +82,14 @@ class Dataset(abc.ABC):
         Raises:
             UserError: a checksum for a file that the data set does not have.
         """
-        known = [file.name for file in self.files]
-        for name in self.checksums:
-            if name not in known:
+        listed = {file.name: file for file in self.files}
+        for name, checksum in (self.checksums or {}).items():
+            if name not in listed:
                 raise UserError(
-                    f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(known)}."
+                    f"datasets.{self.name}.data.checksums: there is no file {name!r}; there is {', '.join(listed)}."
                 )
-        return [
-            dataclasses.replace(file, checksum=self.checksums[file.name] or None, size=0)
-            if file.name in self.checksums
-            else file
-            for file in self.files
-        ]
+            listed[name] = dataclasses.replace(listed[name], checksum=checksum or None, size=0)
+        return list(listed.values())
 
     def identity(self) -> dict[str, Any]:
         """What `download` brings. Only a change of this downloads anew, not another split or size."""

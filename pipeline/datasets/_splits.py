@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
+from pydantic import Field
+
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+"""Of the images, for validation or for testing."""
 
 
 def random_split(count: int, val: int, seed: int) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " v"]]:

@@ -1,8 +1,6 @@
 """What the data sets that torchvision reads share: its readers, and a validation set drawn from the training images."""
 
-from __future__ import annotations
-
-import abc
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,32 +10,27 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import Checksums, Dataset
+from pipeline.datasets import Dataset
 from pipeline.datasets._splits import random_split
 
 Arrays = tuple[UInt8[np.ndarray, "n h w c"], Int64[np.ndarray, " n"]]
 
 
+@dataclass(kw_only=True)
 class TorchvisionDataset(Dataset):
     """The source's training set for train and validation, its test set apart; images stay in the source's order.
 
-    Args:
+    Attributes:
         val: how many of the training images are the validation set: 5,000 in LL-VQ-VAE's code.
         split_seed: of the permutation that chooses them. The paper's own draw is not known.
+        reader: the class of torchvision.datasets.
+        unpacked: where it looks for the unpacked files, below its root.
     """
 
     reader: ClassVar[str]
-    """The class of torchvision.datasets."""
-
-    def __init__(
-        self, *, val: PositiveInt = 5000, split_seed: NonNegativeInt = 0, checksums: Checksums | None = None
-    ) -> None:
-        super().__init__(checksums=checksums)
-        self.val, self.split_seed = val, split_seed
-
-    @abc.abstractmethod
-    def unpack(self, raw: Path, root: Path) -> None:
-        """Unpack the files of `raw` to where torchvision looks for them below its `root`."""
+    unpacked: ClassVar[str] = ""
+    val: PositiveInt = 5000
+    split_seed: NonNegativeInt = 0
 
     def reader_class(self) -> Any:
         from torchvision import datasets  # here, since `plan` imports this file too and torchvision takes a second
@@ -45,33 +38,37 @@ class TorchvisionDataset(Dataset):
         return getattr(datasets, self.reader)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        unpacked = folder / "unpacked"
-        self.unpack(raw, unpacked)
-        (images, labels), test = self._read(unpacked, train=True), self._read(unpacked, train=False)
-        disk.remove(unpacked)
+        from torchvision.datasets.utils import extract_archive
+
+        root = folder / "unpacked"
+        (root / self.unpacked).mkdir(parents=True)
+        for file in self.files:
+            try:
+                extract_archive(raw / file.name, root / self.unpacked)
+            except Exception as error:  # a reader of unchecked files may raise anything
+                raise UserError(f"{self.name}: {raw / file.name} cannot be unpacked ({error!r}).") from error
+        (images, labels), test = self._read(root, train=True), self._read(root, train=False)
+        disk.remove(root)
         if self.val >= len(images):
             raise UserError(
                 f"datasets.{self.name}.data.val must be less than the {len(images)} training images, found {self.val}."
             )
         train, val = random_split(len(images), self.val, self.split_seed)
-        _save(folder, "train", images[train], labels[train])
-        _save(folder, "val", images[val], labels[val])
-        _save(folder, "test", *test)
+        for split, arrays in (
+            ("train", (images[train], labels[train])),
+            ("val", (images[val], labels[val])),
+            ("test", test),
+        ):
+            np.save(folder / f"{split}.npy", arrays[0])
+            np.save(folder / f"{split}_labels.npy", arrays[1])
         drawn = f"the first {self.val} of RandomState({self.split_seed}).permutation over the training images"
         return {"split": f"validation: {drawn}, in the source's order; test: the source's test set"}
 
     def _read(self, root: Path, train: bool) -> Arrays:
         try:
             source = self.reader_class()(root, train=train)
-            images, labels = np.asarray(source.data), np.asarray(source.targets, np.int64)
-        except Exception as error:  # a reader of unchecked files may raise anything
+        except Exception as error:  # likewise
             kind = "training" if train else "test"
             raise UserError(f"{self.name}: torchvision cannot read the {kind} set ({error!r}).") from error
-        if len(images) != len(labels):
-            raise UserError(f"{self.name}: there are {len(images)} images but {len(labels)} labels.")
-        return images.reshape(*images.shape[:3], -1), labels
-
-
-def _save(folder: Path, split: str, images: UInt8[np.ndarray, "n h w c"], labels: Int64[np.ndarray, " n"]) -> None:
-    np.save(folder / f"{split}.npy", np.ascontiguousarray(images))
-    np.save(folder / f"{split}_labels.npy", labels)
+        images = np.ascontiguousarray(source.data)
+        return images.reshape(*images.shape[:3], -1), np.asarray(source.targets, np.int64)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UserError
 from pipeline.datasets import Source
 from pipeline.datasets._torchvision import TorchvisionDataset
-from pipeline.datasets.io.archives import unpack_tar
 from pipeline.datasets.io.fetch import File
 
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -38,20 +36,15 @@ class Cifar10(TorchvisionDataset):
     )
 
     def files_to_fetch(self) -> list[File]:
-        if self.checksums.get(ARCHIVE) == "":
+        if self.checksums and self.checksums.get(ARCHIVE) == "":
             raise UserError(
                 f"datasets.cifar10.data.checksums: the check of {ARCHIVE} cannot be switched off, since reading it can "
                 "run code; expected the checksum of a file that you trust."
             )
         return super().files_to_fetch()
 
-    def unpack(self, raw: Path, root: Path) -> None:
-        unpack_tar(raw / ARCHIVE, root, self.name)
-
     def reader_class(self) -> Any:
-        """torchvision's; without its checksums of the single batches where another archive is stated."""
+        """torchvision's without its checksums of the archive's files, as the archive may be another one."""
         official = super().reader_class()
-        if not self.checksums:
-            return official
         lists = {name: [(file, None) for file, _ in getattr(official, name)] for name in ("train_list", "test_list")}
-        return type("OtherCifar10", (official,), {**lists, "meta": {**official.meta, "md5": None}})
+        return type("Cifar10", (official,), {**lists, "meta": {**official.meta, "md5": None}})

@@ -5,22 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Checksums, Source
-from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.datasets._splits import hash_split
+from pipeline.datasets import SPLITS, Source
+from pipeline.datasets._pictures import PictureDataset
+from pipeline.datasets._splits import Share, hash_split
 from pipeline.datasets.io.archives import BadFile, Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import BadImages, Decoder, Item, shuffled, write_split
+from pipeline.datasets.io.images import Decoder, Item, shuffled, write_splits
 
 COMPETITION = "diabetic-retinopathy-detection"
 PARTS = tuple(f"train.zip.{number:03}" for number in range(1, 6))
@@ -28,16 +29,15 @@ LABELS = "trainLabels.csv.zip"
 DARK = 12  # grey levels of 0 … 255: the surround of the fundus is darker, but for noise
 NOISE = 0.02  # share of a row or column that may be brighter without being fundus
 
-Share = Annotated[float, Field(gt=0, lt=0.5)]
 
-
+@dataclass(kw_only=True)
 class DiabeticRetinopathy(PictureDataset):
     """Colours in [0, 1]: the fundus' circle in its square, resized; what the camera cut off of it is black.
 
     Only the labelled images are used: two fifths of the download hold them all. Both eyes of a patient belong to the
     same split, by a hash of the patient's number: that no patient is in two splits is this project's choice.
 
-    Args:
+    Attributes:
         size: pixels of the square's side.
         val, test: shares of the patients.
     """
@@ -57,83 +57,51 @@ class DiabeticRetinopathy(PictureDataset):
         File(LABELS, kaggle=COMPETITION),
     )
 
-    def __init__(
-        self,
-        *,
-        size: PositiveInt = 128,
-        val: Share = 0.1,
-        test: Share = 0.1,
-        on_bad_image: OnBadImage = "error",
-        checksums: Checksums | None = None,
-    ) -> None:
-        super().__init__(on_bad_image=on_bad_image, checksums=checksums)
-        self.size, self.val, self.test = size, val, test
-        self.image_shape = (size, size)
+    size: PositiveInt = 128
+    val: Share = 0.1
+    test: Share = 0.1
+
+    def __post_init__(self) -> None:
+        self.image_shape = (self.size, self.size)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        bad, grades = self.bad_images(), read_grades(raw / LABELS)
-        whole = folder / "train.zip"
-        store = Zip(join(raw, whole), self.name)
-        items = self._divided(store, grades, bad)
+        items: dict[str, list[Item]] = {split: [] for split in SPLITS}
+        for item in read_grades(raw / LABELS):
+            patient = Path(item.name).stem.partition("_")[0]
+            items[hash_split(patient, self.val, self.test)].append(item)
+        whole = join(raw, folder / "train.zip")
         decoder = Decoder((self.size, self.size), partial(fundus, size=self.size), draft=2 * self.size)
-        for split in SPLITS:
-            write_split(folder, split, store, shuffled(items[split]), decoder, bad)
+        skipped = write_splits(folder, Zip(whole, self.name), shuffled(items), decoder, self.on_bad_image)
         disk.remove(whole)
         return {
             "split": f"by the sha256 of the patient's number: {self.val} validation, {self.test} test",
-            "skipped": bad.skipped,
+            "skipped": skipped,
         }
-
-    def _divided(self, store: Zip, grades: dict[str, int], bad: BadImages) -> dict[str, list[Item]]:
-        items: dict[str, list[Item]] = {split: [] for split in SPLITS}
-        images = {Path(name).stem: name for name in store.below("", (".jpeg", ".jpg"))}
-        for image, name in images.items():
-            if image in grades:
-                items[hash_split(image.partition("_")[0], self.val, self.test)].append(Item(name, grades[image]))
-            else:
-                bad.add(name, f"has no grade in {LABELS}")
-        for image in sorted(grades.keys() - images.keys()):
-            bad.add(f"{image}.jpeg", f"has a grade in {LABELS} but is not in {PARTS[0]}")
-        return items
 
 
 def join(raw: Path, whole: Path) -> Path:
-    """Write the archive that was cut into pieces as one file.
-
-    Raises:
-        UserError: a piece is missing, or the disk has too little space.
-    """
-    pieces = [raw / part for part in PARTS]
-    for piece in pieces:
-        if not piece.is_file():
-            raise UserError(
-                f"diabetic_retinopathy: {piece} is not there; run `python -m pipeline.download diabetic_retinopathy`."
-            )
-    disk.check_space(whole.parent, sum(piece.stat().st_size for piece in pieces), "diabetic_retinopathy")
+    """Write the archive that was cut into pieces as one file."""
     with whole.open("wb") as write:
-        for piece in pieces:
-            with piece.open("rb") as read:
+        for part in PARTS:
+            with (raw / part).open("rb") as read:
                 shutil.copyfileobj(read, write, 1 << 20)
     return whole
 
 
-def read_grades(path: Path) -> dict[str, int]:
-    """Image → grade from 0 to 4, from the zipped table with the columns `image` and `level`.
+def read_grades(path: Path) -> list[Item]:
+    """The images with their grades from 0 to 4, sorted, from the zipped table with the columns `image` and `level`.
 
     Raises:
-        UserError: not there, another table, a grade that is none, or an image that stands twice.
+        UserError: not there, or another table.
     """
-    name = LABELS.removesuffix(".zip")
-    grades: dict[str, int] = {}
-    for row in csv.DictReader(io.StringIO(Zip(path, "diabetic_retinopathy").text(name))):
-        image, level = row.get("image"), row.get("level")
-        if not image or level not in ("0", "1", "2", "3", "4") or image in grades:
-            raise UserError(
-                f"diabetic_retinopathy: {name} in {path} has the line {row}, "
-                "expected an image that stands once and its level from 0 to 4."
-            )
-        grades[image] = int(level)
-    return grades
+    table = Zip(path, "diabetic_retinopathy").text(LABELS.removesuffix(".zip"))
+    try:
+        items = [Item(f"train/{row['image']}.jpeg", int(row["level"])) for row in csv.DictReader(io.StringIO(table))]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"diabetic_retinopathy: {path} is no table of images, each with its level from 0 to 4 ({error!r})."
+        ) from error
+    return sorted(items, key=lambda item: item.name)
 
 
 def fundus(image: Image.Image, size: int) -> Image.Image:

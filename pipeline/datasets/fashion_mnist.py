@@ -21,7 +21,7 @@ class FashionMnist(Mnist):
         cite="Xiao, Rasul, Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking machine learning "
         "algorithms, arXiv:1708.07747, 2017",
     )
-    reader = "FashionMNIST"
+    reader, unpacked = "FashionMNIST", "FashionMNIST/raw"
     files = (
         idx_file(URLS, "train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
         idx_file(URLS, "train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", 29_515),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import json
+import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -11,12 +13,12 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Checksums, Source
-from pipeline.datasets._pictures import OnBadImage, PictureDataset
+from pipeline.datasets import SPLITS, Source
+from pipeline.datasets._pictures import PictureDataset
 from pipeline.datasets.io import fetch
-from pipeline.datasets.io.archives import Folder, Store, Zip, check_names
+from pipeline.datasets.io.archives import Folder, Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import BadImages, Decoder, Item, write_encoded, write_split
+from pipeline.datasets.io.images import Decoder, Item, write_splits
 
 FULL, THUMBNAIL = 1024, 128  # pixels
 LISTING = File(
@@ -31,6 +33,7 @@ ZIPS = {
 }
 
 
+@dataclass(kw_only=True)
 class Ffhq(PictureDataset):
     """Colours in [0, 1]; images 0 to 59,999 train, as the source recommends and LL-VQ-VAE's code does.
 
@@ -38,7 +41,7 @@ class Ffhq(PictureDataset):
     That code also mirrors images at random: the setting train.flip. At 1024 pixels the files stay as they are, one
     after the other, and are decoded while training: as pixels they would fill 220 GB.
 
-    Args:
+    Attributes:
         size: 1024 for the images, 128 for the official thumbnails; another one is made from the images.
         layout: `zip` for the official archives; `tree` for the single files, each checked against the official list.
         train: the first image that does not train.
@@ -56,22 +59,15 @@ class Ffhq(PictureDataset):
         "try again later,"
     )
 
-    def __init__(
-        self,
-        *,
-        size: PositiveInt = FULL,
-        layout: Literal["zip", "tree"] = "zip",
-        train: PositiveInt = 60_000,
-        val: PositiveInt = 5_000,
-        on_bad_image: OnBadImage = "error",
-        checksums: Checksums | None = None,
-    ) -> None:
-        super().__init__(on_bad_image=on_bad_image, checksums=checksums)
-        self.size, self.layout = size, layout
-        self.bounds = (train, train + val)
-        self.image_shape = (size, size)
-        self.original = THUMBNAIL if size == THUMBNAIL else FULL
-        self.files = (LISTING,) if layout == "tree" else (ZIPS[self.original],)
+    size: PositiveInt = FULL
+    layout: Literal["zip", "tree"] = "zip"
+    train: PositiveInt = 60_000
+    val: PositiveInt = 5_000
+
+    def __post_init__(self) -> None:
+        self.image_shape = (self.size, self.size)
+        self.original = THUMBNAIL if self.size == THUMBNAIL else FULL
+        self.files = (LISTING,) if self.layout == "tree" else (ZIPS[self.original],)
 
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"pixels": self.original}
@@ -85,50 +81,24 @@ class Ffhq(PictureDataset):
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
         from pipeline.datasets.io import transforms
 
-        bad = self.bad_images()
         store = Folder(raw, self.name) if self.layout == "tree" else Zip(raw / ZIPS[self.original].name, self.name)
-        items = self._divided(store, bad)
-        decoder = Decoder(
-            (self.size, self.size),
-            partial(transforms.resized, size=self.size),
-            expected=(self.original, self.original),
-            most_pixels=FULL * FULL,
-        )
-        special = {"split": "by number: {train} train, {val} val, {test} test".format(**_ranges(items))}
-        if self.size == FULL:
-            means = {split: write_encoded(folder, split, store, items[split], decoder, bad) for split in SPLITS}
-            return special | {"shape": [FULL, FULL, 3], "mean": means["train"], "skipped": bad.skipped}
-        for split in SPLITS:
-            write_split(folder, split, store, items[split], decoder, bad)
-        return special | {"skipped": bad.skipped}
-
-    def _divided(self, store: Store, bad: BadImages) -> dict[str, list[Item]]:
-        """The images by split, in the order of their numbers, which are their names."""
-        numbers: dict[int, str] = {}
-        for name in store.below("", (".png",)):
-            stem = PurePosixPath(name).stem
-            if stem.isdecimal():
-                numbers[int(stem)] = name
-            else:
-                bad.add(name, "is not named by a number")
         items: dict[str, list[Item]] = {split: [] for split in SPLITS}
-        for number in sorted(numbers):
-            items[SPLITS[bisect.bisect_right(self.bounds, number)]].append(Item(numbers[number]))
-        return items
+        for name in store.below("", (".png",)):  # sorted: the numbers have five digits each
+            number = PurePosixPath(name).stem
+            if number.isdecimal():
+                items[SPLITS[bisect.bisect_right((self.train, self.train + self.val), int(number))]].append(Item(name))
+        cut = partial(transforms.resized, size=self.size)
+        decoder = Decoder((self.size, self.size), cut, expected=(self.original, self.original))
+        skipped = write_splits(folder, store, items, decoder, self.on_bad_image, encoded=self.size == FULL)
+        return {
+            "split": f"by number: {self.train} train, the next {self.val} validate, the others test",
+            "shape": [self.size, self.size, 3],
+            "skipped": skipped,
+        }
 
 
-def _ranges(items: dict[str, list[Item]]) -> dict[str, str]:
-    return {
-        split: f"{PurePosixPath(some[0].name).stem} to {PurePosixPath(some[-1].name).stem}" if some else "none"
-        for split, some in items.items()
-    }
-
-
-def read_listing(path: Path, kind: str) -> list[File]:
+def read_listing(path: Path, kind: Literal["image", "thumbnail"]) -> list[File]:
     """The files that the official list names.
-
-    Args:
-        kind: `image` or `thumbnail`.
 
     Raises:
         UserError: it is not such a list, or names a path that leads out of the folder.
@@ -140,12 +110,12 @@ def read_listing(path: Path, kind: str) -> list[File]:
         return {key: entry[key] for key in keys} if "file_path" in entry else entry
 
     try:
-        entries = json.loads(path.read_bytes(), object_hook=kept)
-        listed = [
-            File(spec["file_path"], f"md5:{spec['file_md5']}", int(spec["file_size"]), (spec["file_url"],))
-            for spec in (entry[kind] for entry in entries.values())
+        listed = [face[kind] for face in json.loads(path.read_bytes(), object_hook=kept).values()]
+        if not all(re.fullmatch(r"\w+(/\w+)*\.png", spec["file_path"]) for spec in listed):
+            raise ValueError("a file_path is no relative path of a .png")
+        return [
+            File(spec["file_path"], f"md5:{spec['file_md5']}", spec["file_size"], (spec["file_url"],))
+            for spec in listed
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"ffhq: {path} is not the official list of files ({error!r}).") from error
-    check_names([file.name for file in listed], path, "ffhq")
-    return listed

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from pipeline.core import cli
 from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Source
-from pipeline.datasets._pictures import OnBadImage, PictureDataset
-from pipeline.datasets._splits import hash_split
+from pipeline.datasets import SPLITS, Checksums, Source
+from pipeline.datasets._pictures import PictureDataset
+from pipeline.datasets._splits import Share, hash_split
 from pipeline.datasets.io.archives import Folder as FolderStore
 from pipeline.datasets.io.archives import Store, Zip, unpack_tar
-from pipeline.datasets.io.images import ENDINGS, Decoder, Item, shuffled, write_split
+from pipeline.datasets.io.images import ENDINGS, Decoder, Item, shuffled, write_splits
 
 LISTING = "listing.csv"
 NAMES: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file's name need not be UTF-8
-Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
+@dataclass(kw_only=True)
 class Folder(PictureDataset):
     """Colours in [0, 1]: the largest square in the middle of every picture, turned upright and resized.
 
     `download` only lists the pictures; they stay where they are. `dvc repro -f download@folder` lists them anew.
 
-    Args:
+    Attributes:
         path: the folder or archive, relative to the project or absolute.
         size: pixels of the side.
         split_folders: split → its folder below `path`; for a split that is not named, pictures are taken from train's
@@ -37,39 +38,30 @@ class Folder(PictureDataset):
         val, test: shares of the pictures, where a hash decides.
     """
 
-    source = Source(
-        title="Folder of pictures",
-        url="",
-        licence="the pictures' own",
-        cite="",
-    )
+    source = Source(title="Folder of pictures", url="", licence="the pictures' own", cite="")
 
-    def __init__(
-        self,
-        *,
-        path: str = "",
-        size: PositiveInt = 64,
-        split_folders: dict[str, str] | None = None,
-        val: Share = 0.1,
-        test: Share = 0.1,
-        on_bad_image: OnBadImage = "error",
-    ) -> None:
-        super().__init__(on_bad_image=on_bad_image)
-        self.path, self.size, self.val, self.test = Path(path), size, val, test
-        self.split_folders = split_folders
-        self.image_shape = (size, size)
-        if split_folders is not None and ("train" not in split_folders or not set(split_folders) <= set(SPLITS)):
+    path: str = ""
+    size: PositiveInt = 64
+    split_folders: dict[str, str] | None = None
+    val: Share = 0.1
+    test: Share = 0.1
+    checksums: Checksums | None = field(default=None, init=False)  # no setting, since there are no official files
+
+    def __post_init__(self) -> None:
+        self.image_shape = (self.size, self.size)
+        folders = self.split_folders
+        if folders is not None and ("train" not in folders or not set(folders) <= set(SPLITS)):
             raise UserError(
-                f"split_folders names {', '.join(split_folders) or 'nothing'}, "
+                f"split_folders names {', '.join(folders) or 'nothing'}, "
                 "expected train and, as one likes, val and test."
             )
 
     def identity(self) -> dict[str, Any]:
-        return {"path": str(self.path)}
+        return {"path": self.path}
 
     def download(self, folder: Path, mirror: str | None) -> None:
         """Write down which pictures there are. A mirror is not looked at."""
-        if self.path == Path():
+        if not self.path:
             raise UserError("datasets.folder.data.path must name a folder or an archive of pictures.")
         unpacked = folder / "unpacked"
         names = self._store(unpacked).below("", ENDINGS)
@@ -80,18 +72,19 @@ class Folder(PictureDataset):
             csv.writer(file, lineterminator="\n").writerows([name] for name in names)
 
     def _store(self, unpacked: Path) -> Store:
-        if self.path.is_dir():
-            return FolderStore(self.path, self.name)
-        if not self.path.is_file():
-            raise UserError(f"folder: there is no {self.path}; datasets.folder.data.path should name it.")
-        if self.path.suffix.lower() == ".zip":
-            return Zip(self.path, self.name)
-        return unpack_tar(self.path, unpacked, self.name)
+        path = Path(self.path)
+        if path.is_dir():
+            return FolderStore(path, self.name)
+        if not path.is_file():
+            raise UserError(f"folder: there is no {path}; datasets.folder.data.path should name it.")
+        if path.suffix.lower() == ".zip":
+            return Zip(path, self.name)
+        return unpack_tar(path, unpacked, self.name)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
         from pipeline.datasets.io import transforms
 
-        unpacked, bad = folder / "unpacked", self.bad_images()
+        unpacked = folder / "unpacked"
         store = self._store(unpacked)
         with (raw / LISTING).open(newline="", **NAMES) as file:
             listed = [row[0] for row in csv.reader(file)]
@@ -99,14 +92,13 @@ class Folder(PictureDataset):
             raise UserError(f"folder: {self.path} has changed since it was listed; run `dvc repro -f download@folder`.")
         items = self._divided(listed)
         decoder = Decoder((self.size, self.size), partial(transforms.centre_resized, size=self.size))
-        for split in SPLITS:
-            write_split(folder, split, store, shuffled(items[split]), decoder, bad)
+        skipped = write_splits(folder, store, shuffled(items), decoder, self.on_bad_image)
         disk.remove(unpacked)
         others = len(listed) - sum(map(len, items.values()))
         if others:
             cli.log.info("folder: %d pictures lie in no folder that split_folders names; they are not used", others)
         by = "by folder" if self.split_folders else "by the sha256 of the name"
-        return {"split": by, "in_no_split": others, "skipped": bad.skipped}
+        return {"split": by, "in_no_split": others, "skipped": skipped}
 
     def _divided(self, names: list[str]) -> dict[str, list[Item]]:
         folders = self.split_folders or {"train": ""}

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from pathlib import Path
-
-from pipeline.core.errors import UserError
 from pipeline.datasets import Source
 from pipeline.datasets._torchvision import TorchvisionDataset
-from pipeline.datasets.io.archives import LARGEST
 from pipeline.datasets.io.fetch import File
 
 URLS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
@@ -30,7 +24,7 @@ class Mnist(TorchvisionDataset):
         "Proceedings of the IEEE 86(11), 1998",
     )
     offset = 0.5
-    reader = "MNIST"
+    reader, unpacked = "MNIST", "MNIST/raw"
     image_shape = (28, 28)
     files = (
         idx_file(URLS, "train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422),
@@ -38,14 +32,3 @@ class Mnist(TorchvisionDataset):
         idx_file(URLS, "t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3", 1_648_877),
         idx_file(URLS, "t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", 4_542),
     )
-
-    def unpack(self, raw: Path, root: Path) -> None:
-        folder = root / self.reader / "raw"
-        folder.mkdir(parents=True)
-        for file in self.files:
-            try:
-                with gzip.open(raw / file.name) as packed:
-                    content = packed.read(LARGEST)
-            except (OSError, EOFError, zlib.error) as error:
-                raise UserError(f"{self.name}: {raw / file.name} is not a whole gzip file ({error}).") from error
-            (folder / Path(file.name).stem).write_bytes(content)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib.metadata
-import importlib.util
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -18,7 +16,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.core import files as disk
 from pipeline.core.errors import UserError
-from pipeline.datasets import SPLITS, Dataset, Source
+from pipeline.datasets import SPLITS, Checksums, Dataset, Source
 
 SIZE = 32  # pixels of a patch
 WINDOWS = (1, 2)  # a patch shows SIZE times this many pixels of the photograph, times the photograph's own scale
@@ -129,8 +127,7 @@ PHOTOGRAPHS = (
 )
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """Where a patch was cut: the square of `side` pixels of the photograph's file at column x, row y."""
 
     file: str
@@ -139,16 +136,14 @@ class Patch:
     side: int
 
 
-Place = tuple[str, int, int, int]  # the fields of a Patch: of 300,000 candidates few become one
-
-
+@dataclass(kw_only=True)
 class Photos(Dataset):
     """Every photograph is cut into blocks, a block belongs to one split, and a patch lies within one block.
 
     So no pixel of a photograph is in two splits. Squares of 32 and of 64 pixels (of the retina 64 and 128) become
     patches of 32×32, by averaging.
 
-    Args:
+    Attributes:
         train, val, test: how many patches.
         seed: of the draw of blocks and patches.
     """
@@ -161,34 +156,25 @@ class Photos(Dataset):
         cite="van der Walt et al.: scikit-image: image processing in Python, PeerJ 2:e453, 2014",
     )
 
-    def __init__(
-        self,
-        *,
-        train: PositiveInt = 12000,
-        val: PositiveInt = 1000,
-        test: PositiveInt = 1000,
-        seed: NonNegativeInt = 0,
-    ) -> None:
-        super().__init__()
-        self.counts = {"train": train, "val": val, "test": test}
-        self.seed = seed
+    train: PositiveInt = 12000
+    val: PositiveInt = 1000
+    test: PositiveInt = 1000
+    seed: NonNegativeInt = 0
+    checksums: Checksums | None = field(default=None, init=False)  # no setting: there are no other photographs
 
     def identity(self) -> dict[str, Any]:
         return {"files": {name: f"sha256:{sha}" for photo in PHOTOGRAPHS for name, sha in photo.files.items()}}
 
     def download(self, folder: Path, mirror: str | None) -> None:
         """Copy the photographs out of the installed package; a mirror is not looked at."""
-        spec = importlib.util.find_spec("skimage")
-        if spec is None or spec.origin is None:
-            raise UserError("photos: scikit-image is not installed; install requirements.txt.")
-        for photograph in PHOTOGRAPHS:
-            for name, expected in photograph.files.items():
-                path = Path(spec.origin).parent / "data" / name
-                if not path.is_file() or (digest := disk.digest(path)) != expected:
-                    got = f"has sha256 {digest}, expected {expected}" if path.is_file() else "is not there"
-                    version = importlib.metadata.version("scikit-image")
-                    raise UserError(f"photos: {path} of scikit-image {version} {got}.")
-                shutil.copyfile(path, folder / name)
+        import skimage
+
+        for name, expected in self.identity()["files"].items():
+            path = Path(skimage.__file__).parent / "data" / name
+            found = f"sha256:{disk.digest(path)}"
+            if found != expected:
+                raise UserError(f"photos: {path} has {found}, expected {expected}.")
+            shutil.copyfile(path, folder / name)
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
         """Cut the patches; `patches.csv` says where each was cut, the labels which photograph (in the order below)."""
@@ -198,12 +184,18 @@ class Photos(Dataset):
         for label, photograph in enumerate(PHOTOGRAPHS):
             candidates = _candidates(photograph, pictures, rng)
             for split in photograph.splits:
-                quota = quotas(self.counts[split], split)[photograph.name]
-                chosen[split] += [(label, patch) for patch in _draw(candidates[split], quota, photograph, split, rng)]
+                patches, quota = candidates[split], quotas(getattr(self, split), split)[photograph.name]
+                if len(patches) < quota:
+                    raise UserError(
+                        f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has "
+                        f"{len(patches)} to give; choose a smaller number or another seed."
+                    )
+                chosen[split] += [(label, patches[index]) for index in rng.permutation(len(patches))[:quota]]
         for split in SPLITS:  # in random order, so that the first few are of many photographs
-            patches = chosen[split] = [chosen[split][i] for i in rng.permutation(len(chosen[split]))]
-            np.save(folder / f"{split}.npy", np.stack([cut(pictures[patch.file], patch) for _, patch in patches]))
-            np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in patches], np.int64))
+            chosen[split] = [chosen[split][index] for index in rng.permutation(len(chosen[split]))]
+            images = [cut(pictures[patch.file], patch) for _, patch in chosen[split]]
+            np.save(folder / f"{split}.npy", np.stack(images))
+            np.save(folder / f"{split}_labels.npy", np.array([label for label, _ in chosen[split]], np.int64))
         _write_patches(folder / "patches.csv", chosen)
         return {"photographs": [_summary(label, photograph, chosen) for label, photograph in enumerate(PHOTOGRAPHS)]}
 
@@ -229,9 +221,9 @@ def blocks(width: int, height: int, least: int) -> list[tuple[int, int, int, int
 
 def _candidates(
     photograph: Photograph, pictures: dict[str, UInt8[np.ndarray, "h w 3"]], rng: np.random.RandomState
-) -> dict[str, list[Place]]:
+) -> dict[str, list[Patch]]:
     """Where there is enough contrast, by the split that the block was drawn for: six of eight blocks train."""
-    places: dict[str, list[Place]] = {split: [] for split in photograph.splits}
+    places: dict[str, list[Patch]] = {split: [] for split in photograph.splits}
     for name in photograph.files:
         height, width, _ = pictures[name].shape
         cells = blocks(width, height, BLOCK * photograph.scale)
@@ -243,43 +235,29 @@ def _candidates(
     return places
 
 
-def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Place]:
+def _within(cell: tuple[int, int, int, int], picture: UInt8[np.ndarray, "h w 3"], name: str, scale: int) -> list[Patch]:
     left, top, right, bottom = cell
     places = []
     for side in (SIZE * window * scale for window in WINDOWS):
         step = STRIDE * scale
         contrasts = contrast(picture[top:bottom, left:right], side, step)
         for j, i in np.argwhere(contrasts >= LEAST_CONTRAST).tolist():
-            places.append((name, left + i * step, top + j * step, side))
+            places.append(Patch(name, left + i * step, top + j * step, side))
     return places
 
 
 def contrast(picture: UInt8[np.ndarray, "h w 3"], side: int, step: int) -> Float[np.ndarray, "p q"]:
     """Standard deviation of the liveliest channel in squares of `side` pixels, one every `step` pixels."""
-
-    def sums(values: Int[np.ndarray, "h w 3"]) -> Int[np.ndarray, "p q 3"]:
-        table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))  # table[j, i]: the sum above and left
-        first, last = slice(None, -side, step), slice(side, None, step)
-        return table[last, last] - table[first, last] - table[last, first] + table[first, first]
-
     pixels, numbers = side * side, picture.astype(np.int64)
-    deviation = np.sqrt(pixels * sums(numbers**2) - sums(numbers) ** 2) / pixels  # whole numbers until the root
+    squares, sums = _sums(numbers**2, side, step), _sums(numbers, side, step)
+    deviation = np.sqrt(pixels * squares - sums**2) / pixels  # whole numbers until the root
     return deviation.max(axis=2)
 
 
-def _draw(
-    candidates: list[Place],
-    quota: int,
-    photograph: Photograph,
-    split: str,
-    rng: np.random.RandomState,
-) -> list[Patch]:
-    if len(candidates) < quota:
-        raise UserError(
-            f"datasets.photos.data.{split} asks {quota} patches of {photograph.name}, which has {len(candidates)} "
-            "to give; choose a smaller number or another seed."
-        )
-    return [Patch(*candidates[index]) for index in rng.permutation(len(candidates))[:quota]]
+def _sums(values: Int[np.ndarray, "h w 3"], side: int, step: int) -> Int[np.ndarray, "p q 3"]:
+    table = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0)))  # table[j, i]: the sum above and left
+    first, last = slice(None, -side, step), slice(side, None, step)
+    return table[last, last] - table[first, last] - table[last, first] + table[first, first]
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, "32 32 3"]:
@@ -291,8 +269,6 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], patch: Patch) -> UInt8[np.ndarray, 
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    if not path.is_file():
-        raise UserError(f"photos: {path} is not there; run `python -m pipeline.download photos`.")
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import cli
 from pipeline.core.errors import UserError
-from pipeline.datasets import Source
+from pipeline.datasets import SPLITS, Source
 from pipeline.datasets._pictures import PictureDataset
 from pipeline.datasets._splits import hash_split
 from pipeline.datasets.io.archives import Zip
 from pipeline.datasets.io.fetch import File
-from pipeline.datasets.io.images import BadImages, Decoder, Item, shuffled, write_split
+from pipeline.datasets.io.images import Decoder, Item, shuffled, write_splits
 
 ARCHIVE = "tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"
 IMAGES = (".jpeg", ".jpg")
+SHAPE = (64, 64)
 
 
 class TinyImagenet(PictureDataset):
@@ -27,7 +27,7 @@ class TinyImagenet(PictureDataset):
     of the validation images, chosen by a hash of the name, are the test set, and about.yaml says so.
     """
 
-    image_shape = (64, 64)
+    image_shape = SHAPE
     source = Source(
         title="Tiny-ImageNet",
         url="http://cs231n.stanford.edu/",
@@ -45,44 +45,37 @@ class TinyImagenet(PictureDataset):
     )
 
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
-        bad, store = self.bad_images(), Zip(raw / ARCHIVE, self.name)
+        store = Zip(raw / ARCHIVE, self.name)
         classes = sorted(store.text(f"{ROOT}/wnids.txt").split())
-        wnids = _annotations(store)
-        train = _items(store.below(f"{ROOT}/train/", IMAGES), lambda name: name.split("/")[2], classes, bad)
-        val = _items(
-            store.below(f"{ROOT}/val/images/", IMAGES), lambda name: wnids.get(name.rpartition("/")[2]), classes, bad
-        )
-        test = [Item(name) for name in store.below(f"{ROOT}/test/", IMAGES)]
+        items = _items(store, classes)
         split = "the source's; the test set has no labels"
-        if not test:
+        if not items["test"]:
             split = "training: the source's; the source's test set is not in the archive, so half of the validation "
             split += "images, chosen by the sha256 of their names, are the test set instead"
             cli.log.info("tiny_imagenet: the archive holds no test/; half of the validation images become the test set")
-            test = [item for item in val if hash_split(item.name, val=0.5, test=0.5) == "test"]
-            val = [item for item in val if hash_split(item.name, val=0.5, test=0.5) == "val"]
-        decoder = Decoder(self.image_shape, expected=self.image_shape)
-        for name, items in (("train", train), ("val", val), ("test", test)):
-            write_split(folder, name, store, shuffled(items), decoder, bad)
-        return {"split": split, "classes": classes, "skipped": bad.skipped}
+            halves = {item: hash_split(item.name, val=0.5, test=0.5) for item in items["val"]}
+            items |= {half: [item for item in halves if halves[item] == half] for half in ("val", "test")}
+        decoder = Decoder(SHAPE, expected=SHAPE)
+        skipped = write_splits(folder, store, shuffled(items), decoder, self.on_bad_image)
+        return {"split": split, "classes": classes, "skipped": skipped}
 
 
-def _annotations(store: Zip) -> dict[str, str]:
-    """File name → class of the validation images, from lines of file name, class and box, divided by tabs."""
-    path = f"{ROOT}/val/val_annotations.txt"
+def _items(store: Zip, classes: list[str]) -> dict[str, list[Item]]:
+    """The images by split, with the numbers of their classes.
+
+    A line of val_annotations.txt is a file name, its class and a box, divided by tabs.
+    """
+    numbers = {wnid: number for number, wnid in enumerate(classes)}
+    train, val, test = (store.below(f"{ROOT}/{split}/", IMAGES) for split in SPLITS)
     try:
-        return dict(line.split("\t")[:2] for line in store.text(path).splitlines())
-    except ValueError as error:
-        raise UserError(f"tiny_imagenet: a line of {path} is no file name, a tab and a class ({error}).") from error
-
-
-def _items(names: list[str], class_of: Callable[[str], str | None], classes: list[str], bad: BadImages) -> list[Item]:
-    """The images with the numbers of their classes."""
-    numbers: dict[str | None, int] = {wnid: number for number, wnid in enumerate(classes)}
-    items = []
-    for name in names:
-        number = numbers.get(class_of(name))
-        if number is None:
-            bad.add(name, "has no class that wnids.txt names")
-        else:
-            items.append(Item(name, number))
-    return items
+        wnids = dict(line.split("\t")[:2] for line in store.text(f"{ROOT}/val/val_annotations.txt").splitlines())
+        return {
+            "train": [Item(name, numbers[name.split("/")[2]]) for name in train],
+            "val": [Item(name, numbers[wnids[name.rpartition("/")[2]]]) for name in val],
+            "test": [Item(name) for name in test],
+        }
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"tiny_imagenet: in {store.path}, wnids.txt and val_annotations.txt do not give the class of every image "
+            f"({error!r})."
+        ) from error

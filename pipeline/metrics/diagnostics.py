@@ -61,13 +61,7 @@ def selection(
 
 
 MEASURES = [
-    Measure(
-        "codes_moving",
-        "codes in training mode",
-        lambda m: max(m.moving.values()),
-        decimals=0,
-        split="train",
-    ),
+    Measure("codes_moving", "codes in training mode", lambda m: max(m.moving.values()), decimals=0, split="train"),
     Measure(
         "codes_in_initial_box",
         "codes still where they began",

@@ -11,15 +11,11 @@ import math
 from pipeline.metrics import Measure, Measured
 
 
-def bits_per_pixel(bits_per_latent: float, latents: int, pixels: int) -> float:
-    """Bits spent on an image of `pixels` positions (of any number of channels) that is coded as `latents` codes."""
-    return bits_per_latent * latents / pixels
-
-
 def _bits_per_pixel(measured: Measured) -> float:
-    latents = measured.tested.counter.total // len(measured.errors["test"])
+    """Bits spent on an image, by its positions, of any number of channels."""
+    latents = measured.tested.total // len(measured.errors["test"])
     _, height, width = measured.shape
-    return bits_per_pixel(measured.tested.counter.entropy_bits(), latents, height * width)
+    return measured.tested.entropy_bits() * latents / (height * width)
 
 
 def _by_dimension(measured: Measured) -> float | None:
@@ -28,13 +24,7 @@ def _by_dimension(measured: Measured) -> float | None:
 
 
 MEASURES = [
-    Measure(
-        "bits_per_latent",
-        "bits per latent",
-        lambda m: m.tested.counter.entropy_bits(),
-        decimals=2,
-        split="test",
-    ),
+    Measure("bits_per_latent", "bits per latent", lambda m: m.tested.entropy_bits(), decimals=2, split="test"),
     Measure(
         "bits_per_latent_by_dimension",
         "bits per latent, dimensions coded one by one",
@@ -45,7 +35,7 @@ MEASURES = [
     Measure(
         "most_bits_seen",
         "bits per latent that so many latents can show",
-        lambda m: math.log2(m.tested.counter.total),
+        lambda m: math.log2(m.tested.total),
         decimals=2,
         split="test",
     ),

@@ -34,10 +34,10 @@ MEASURES = [
     Measure("codes_in_use", "codes in use", lambda m: m.fitted.distinct, decimals=0, split="train+val"),
     Measure("codes_in_use_test", "codes in use, test", lambda m: m.tested.distinct, decimals=0, split="test"),
     Measure("utilization", "utilization", _utilization, "%", 100.0, 1, better="higher", split="train+val"),
-    Measure("perplexity", "perplexity", lambda m: m.tested.counter.perplexity(), decimals=1, split="test"),
+    Measure("perplexity", "perplexity", lambda m: m.tested.perplexity(), decimals=1, split="test"),
     Measure("dead_codes", "dead codes", _dead_codes, decimals=0, better="lower", split="train+val"),
     Measure("active_dimensions", "active dimensions", _active_dimensions, decimals=1, split="train+val"),
-    Measure("codes_counted", "codes counted", lambda m: m.fitted.counter.total, decimals=0, split="train+val"),
+    Measure("codes_counted", "codes counted", lambda m: m.fitted.total, decimals=0, split="train+val"),
     Measure("codes_collision_bound", "probability of a miscount, at most", _collision_bound, split="train+val"),
     Measure("counting_seconds", "time to count codes", _counting_seconds, "s", decimals=2, split="train+val"),
 ]

@@ -81,7 +81,8 @@ class Quantizer(nn.Module, abc.ABC):
             latents: the vectors of `images` images, image by image.
 
         Returns:
-            The quantized vectors with the gradient that the latents are to get, their codes, and the losses.
+            The quantized vectors with the gradient that the latents are to get, their codes, and the losses, which
+            may be left out in evaluation.
         """
 
     @abc.abstractmethod

@@ -7,8 +7,7 @@ wherever gradients are off. And evaluation gives the codes' own points, not a st
 
 from __future__ import annotations
 
-import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,36 +18,66 @@ from pipeline.quantizers import Losses, Quantizer
 
 
 class Library(Quantizer):
-    """A quantizer whose work a module of the library does, `inner`."""
+    """A quantizer whose work a module of the library does, `inner`.
 
-    inner: Any
+    Args:
+        dim: D.
+        num_codes: K.
+        module: the library's class.
+        options: what it is made with, besides D.
+    """
 
-    @abc.abstractmethod
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Quantized latents (1, N, C), codes (1, N) and, in training, losses by name."""
+    loss_name: ClassVar[str]
+    """What the library's loss is called; FSQ has none."""
+
+    def __init__(self, dim: int, num_codes: int, module: str, **options: Any) -> None:
+        super().__init__(dim, num_codes)
+        import vector_quantize_pytorch  # seconds to import: not for a plan
+
+        self.inner: Any = getattr(vector_quantize_pytorch, module)(dim=dim, **options)
+
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, ...]:
+        """Quantized latents (1, N, C), codes (1, N) and, if there is one, the loss."""
+        return self.inner(latents)
 
     def quantize(
         self, latents: Float[Tensor, "n c"], images: int
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
-        z, codes, losses = self.call(latents[None])
+        z, codes, *loss = self.call(latents[None])
         codes = codes[0].long()
         if not self.training:
             return self.decode(codes), codes, {}
-        return z[0], codes, {name: loss.reshape(()) for name, loss in losses.items()}
+        return z[0], codes, {self.loss_name: loss[0].reshape(())} if loss else {}
+
+    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
+        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
 
 
 class LibraryEMA(Library):
-    """A moving-average codebook (K, D); `inner` is the library's `VectorQuantize`."""
+    """A moving-average codebook (K, D); `inner` is the library's `VectorQuantize`.
+
+    Args:
+        dim: D.
+        num_codes: K.
+        beta: weight of the commitment loss.
+        decay: of the moving averages, per training step.
+        epsilon: of the smoothing of the counts.
+        options: of the library.
+    """
+
+    loss_name = "commitment_loss"
+
+    def __init__(self, dim: int, num_codes: int, beta: float, decay: float, epsilon: float, **options: Any) -> None:
+        options |= {"codebook_size": num_codes, "commitment_weight": beta, "decay": decay, "eps": epsilon}
+        super().__init__(dim, num_codes, "VectorQuantize", **options)
 
     @property
     def parameter_count(self) -> int:
         """Codebook and sums, 2·K·D, counted as for `vq_ema`."""
         return 2 * self.inner.codebook.numel()
 
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        frozen = not (self.training and torch.is_grad_enabled())
-        z, codes, loss = self.inner(latents, freeze_codebook=frozen)
-        return z, codes, {"commitment_loss": loss}
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, ...]:
+        return self.inner(latents, freeze_codebook=not (self.training and torch.is_grad_enabled()))
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         return F.embedding(codes, self.inner.codebook)

@@ -122,7 +122,7 @@ class Adaptive(Quantizer):
         """For each latent vector the weights of the codebooks, and the chosen one."""
         per_image = self.choice_per == "image"
         queries = latents.view(images, -1, self.dim).mean(1) if per_image else latents
-        logits = self.scores(queries, self.training)
+        logits = self.scores(queries)
         if self.training and self.sampling == "gumbel":
             weights = F.gumbel_softmax(logits, tau=self.temperature, hard=True)
         else:
@@ -162,17 +162,11 @@ class Adaptive(Quantizer):
         self, latents: Float[Tensor, "n c"], choice: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         """Only the chosen codebook quantizes."""
-        z, codes, commitment = torch.zeros_like(latents), torch.zeros_like(choice), latents.new_zeros(())
+        codes = torch.zeros_like(choice)
         for number, book in enumerate(self._each()):
             rows = (choice == number).nonzero().squeeze(1)
-            if len(rows) == 0:
-                continue
-            v = book.project_in(latents[rows])
-            points, own_codes = book.nearest(v)
-            z = z.index_copy(0, rows, book.project_out(straight_through(v, points)))
-            codes = codes.index_copy(0, rows, self.offsets[number] + own_codes)
-            commitment = commitment + (v - points.detach()).square().mean(1).sum() / len(latents)
-        return z, codes, {"commitment_loss": self.beta * commitment}
+            codes[rows] = self.offsets[number] + book.nearest(book.project_in(latents[rows]))[1]
+        return self.decode(codes), codes, {}
 
     def codebook_of(self, codes: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         return torch.bucketize(codes, self.offsets[1:], right=True)
@@ -223,7 +217,7 @@ class Attention(nn.Module):
         self.to_query = nn.Linear(dim, heads * self.width)
         self.to_key = nn.Linear(dim, heads * self.width)
 
-    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
+    def forward(self, queries: Float[Tensor, "b c"]) -> Float[Tensor, "b m"]:
         query = self.to_query(queries).view(len(queries), self.heads, self.width)
         key = self.to_key(self.keys).view(len(self.keys), self.heads, self.width)
         scores = torch.einsum("bhw,mhw->bhm", query, key) / math.sqrt(self.width)
@@ -238,7 +232,7 @@ class Bias(nn.Module):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(codebooks))
 
-    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
+    def forward(self, queries: Float[Tensor, "b c"]) -> Float[Tensor, "b m"]:
         return self.logits.expand(len(queries), -1)
 
 
@@ -249,8 +243,8 @@ class Random(nn.Module):
         super().__init__()
         self.codebooks = codebooks
 
-    def forward(self, queries: Float[Tensor, "b c"], training: bool) -> Float[Tensor, "b m"]:
-        generator = None if training else torch.Generator().manual_seed(0)
+    def forward(self, queries: Float[Tensor, "b c"]) -> Float[Tensor, "b m"]:
+        generator = None if self.training else torch.Generator().manual_seed(0)
         draw = torch.randint(self.codebooks, (len(queries),), generator=generator).to(queries.device)
         return (F.one_hot(draw, self.codebooks) * 1e4).to(queries)
 

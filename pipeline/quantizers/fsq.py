@@ -34,17 +34,7 @@ class FSQ(Library):
     def __init__(
         self, dim: int, *, levels: Annotated[list[Annotated[int, Field(ge=3)]], Field(min_length=1)] = LEVELS
     ) -> None:
-        super().__init__(dim, math.prod(levels))
-        import vector_quantize_pytorch  # seconds to import: not for a plan
-
-        self.inner = vector_quantize_pytorch.FSQ(levels, dim=dim)
-
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes = self.inner(latents)
-        return z, codes, {}
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
+        super().__init__(dim, math.prod(levels), "FSQ", levels=levels)
 
     def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The bounded numbers before rounding, on the scale of the points (the paper's section 3.1), projected back."""

@@ -58,10 +58,9 @@ class Gumbel(Quantizer):
         logits = self.to_logits(latents).float().clamp(-1e4, 1e4)  # beyond that a softmax is a maximum anyway
         if self.training:
             z, codes, kl = Draw.apply(logits, self.codebook, gumbel_noise(logits), self.temperature)
-        else:
-            codes, kl = logits.argmax(1), divergence(logits)
-            z = self.decode(codes)
-        return z, codes, {"divergence_loss": self.divergence * kl}
+            return z, codes, {"divergence_loss": self.divergence * kl}
+        codes = logits.argmax(1)
+        return self.decode(codes), codes, {}
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         return F.embedding(codes, self.codebook)
@@ -73,12 +72,6 @@ class Gumbel(Quantizer):
 def gumbel_noise(like: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
     """−log(−log u) for uniform u: torch's own exponential numbers take several times as long on a CPU."""
     return torch.rand_like(like).log_().neg_().log_().neg_()
-
-
-def divergence(logits: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-    """KL(softmax ‖ uniform) of each row, their mean."""
-    chances = logits.log_softmax(1)
-    return (chances.exp() * chances).sum(1).mean() + math.log(logits.shape[1])
 
 
 class Draw(torch.autograd.Function):

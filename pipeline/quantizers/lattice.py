@@ -54,8 +54,8 @@ class Lattice(Quantizer):
     def quantize(
         self, latents: Float[Tensor, "n d"], images: int
     ) -> tuple[Float[Tensor, "n d"], Int[Tensor, "n d"], Losses]:
-        learned = self.learning == "learned"
-        points, codes, *losses = OnePass.apply(latents, self.spacing, learned, self.beta, self.gamma)
+        codes = torch.empty_like(latents, dtype=torch.int32)
+        points, *losses = OnePass.apply(latents, self.spacing, codes, self.learning == "learned", self.beta, self.gamma)
         return points, codes, dict(zip(("codebook_loss", "commitment_loss", "size_loss"), losses, strict=True))
 
     def decode(self, codes: Int[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
@@ -82,67 +82,45 @@ class Lattice(Quantizer):
 
 
 class OnePass(torch.autograd.Function):
-    """Points, codes and losses at once, and their gradients by hand.
+    """Points, codes (written into `codes`) and losses at once, and their gradients by hand.
 
     With n numbers in v, k = round(v / b) and d = b∘k - v, both squared errors are Σd²/n. The codebook loss moves b
     alone: its gradient is 2/n · Σ d∘k over the vectors, which is summed up where d and k are at hand. The commitment
-    loss moves v alone: -2β/n · d, onto which the gradient of the points passes straight. On a CPU it works on a few
-    rows at a time, which a core's cache holds: in fresh memory for every step, fetching pages takes longer than
-    computing. Where all fit at once, d is kept for the way back.
+    loss moves v alone: -2β/n · d, onto which the gradient of the points passes straight. By autograd a batch of CelebA
+    takes half as much memory again. On a CPU it works on a few rows at a time, which a core's cache holds.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, v: Tensor, spacing: Tensor, learned: bool, beta: float, gamma: float
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        ctx.set_materialize_grads(False)  # no zeros in memory for the codes, which have no gradient
+        ctx: Any, v: Tensor, spacing: Tensor, codes: Tensor, learned: bool, beta: float, gamma: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         dtype = torch.promote_types(v.dtype, spacing.dtype)
-        points, codes = v.new_empty(v.shape, dtype=dtype), v.new_empty(v.shape, dtype=torch.int32)
+        points = torch.empty_like(v, dtype=dtype)
         k_rows, d_rows = (v.new_empty((min(_rows(v), len(v)), v.shape[1]), dtype=dtype) for _ in range(2))
         inverse, learned = 1 / spacing, learned and ctx.needs_input_grad[1]
-        errors, slope = [], torch.zeros_like(spacing) if learned else None
+        errors, slope = [], torch.zeros_like(spacing)
         for some_v, some_points, some_codes in zip(*(x.split(_rows(v)) for x in (v, points, codes)), strict=True):
             k, d = k_rows[: len(some_v)], d_rows[: len(some_v)]
             some_codes.copy_(torch.mul(some_v, inverse, out=k).round_())
             torch.sub(torch.mul(k, spacing, out=some_points), some_v, out=d)
             errors.append(torch.dot(d.view(-1), d.view(-1)))
-            if slope is not None:
+            if learned:
                 slope += k.mul_(d).sum(0)
-        ctx.mark_non_differentiable(codes)
         ctx.constants = 2 / v.numel(), beta, gamma
-        ctx.save_for_backward(spacing, slope, *([v, points] if len(errors) > 1 else [d_rows]))
+        ctx.save_for_backward(v, points, spacing, slope)
         mean = (torch.stack(errors).sum(dtype=torch.float64) / v.numel()).to(dtype)
-        return points, codes, mean, beta * mean, -gamma * spacing.abs().sum()
+        return points, mean, beta * mean, -gamma * spacing.abs().sum()
 
     @staticmethod
     def backward(
-        ctx: Any, to_points: Any, _: Any, to_codebook_loss: Any, to_commitment_loss: Any, to_size_loss: Any
+        ctx: Any, to_points: Tensor, to_codebook_loss: Tensor, to_commitment_loss: Tensor, to_size_loss: Tensor
     ) -> tuple[Any, ...]:
-        spacing, slope, *saved = ctx.saved_tensors
+        v, points, spacing, slope = ctx.saved_tensors
         two_over_n, beta, gamma = ctx.constants
-        to_v, to_spacing = None, []
-        if ctx.needs_input_grad[0]:
-            to_points = torch.zeros_like(saved[-1]) if to_points is None else to_points
-            weight = to_points.new_zeros(()) if to_commitment_loss is None else beta * to_commitment_loss
-            to_v = _gradient_to_v(to_points, saved, two_over_n * weight)
-        if slope is not None and to_codebook_loss is not None:
-            to_spacing.append(two_over_n * to_codebook_loss * slope)
-        if ctx.needs_input_grad[1] and to_size_loss is not None:
-            to_spacing.append(-gamma * to_size_loss * spacing.sgn())
-        return to_v, sum(to_spacing) if to_spacing else None, None, None, None
-
-
-def _gradient_to_v(to_points: Tensor, saved: list[Tensor], weight: Tensor) -> Tensor:
-    """to_points - weight·d, where `saved` is either d alone or v and the points, of which d is the difference."""
-    if len(saved) == 1:
-        return torch.addcmul(to_points, saved[0], -weight)
-    v, points = saved
-    to_v = torch.empty_like(points)
-    d_rows = points.new_empty((min(_rows(v), len(v)), v.shape[1]))
-    every = (v, points, to_points, to_v)
-    for some_v, some_points, passed, out in zip(*(x.split(_rows(v)) for x in every), strict=True):
-        torch.addcmul(passed, torch.sub(some_v, some_points, out=d_rows[: len(some_v)]), weight, out=out)
-    return to_v
+        to_v = v - points
+        torch.addcmul(to_points, to_v, two_over_n * (beta * to_commitment_loss), out=to_v)
+        to_spacing = two_over_n * to_codebook_loss * slope - gamma * to_size_loss * spacing.sgn()
+        return to_v, to_spacing, None, None, None, None
 
 
 def _rows(v: Tensor) -> int:

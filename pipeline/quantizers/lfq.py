@@ -40,6 +40,7 @@ class LFQ(Library):
     title = "LFQ"
     meaning = "a few numbers per latent, each reduced to its sign"
     colour = "#56B4E9"
+    loss_name = "entropy_and_commitment_loss"
 
     def __init__(
         self,
@@ -53,24 +54,12 @@ class LFQ(Library):
     ) -> None:
         if num_codes < 2 or num_codes & (num_codes - 1):
             raise UserError(f"num_codes is {num_codes}, but should be a power of 2, from 2 on.")
-        super().__init__(dim, num_codes)
-        import vector_quantize_pytorch  # seconds to import: not for a plan
-
+        weights = {"entropy_loss_weight": entropy_weight, "commitment_loss_weight": beta}
+        super().__init__(dim, num_codes, "LFQ", codebook_size=num_codes, spherical=spherical, **weights)
         self.inverse_temperature = inverse_temperature
-        self.inner = vector_quantize_pytorch.LFQ(
-            dim=dim,
-            codebook_size=num_codes,
-            entropy_loss_weight=entropy_weight,
-            commitment_loss_weight=beta,
-            spherical=spherical,
-        )
 
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes, loss = self.inner(latents, inv_temperature=self.inverse_temperature)
-        return z, codes, {"entropy_and_commitment_loss": loss}
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return self.inner.indices_to_codes(codes.reshape(1, -1)).view(*codes.shape, self.dim)
+    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, ...]:
+        return self.inner(latents, inv_temperature=self.inverse_temperature)
 
     def unquantized(self, latents: Float[Tensor, "b d h w"], codes: Int[Tensor, "b h w"]) -> Float[Tensor, "b d h w"]:
         """The numbers before their signs are taken, projected back."""

@@ -35,9 +35,4 @@ class Rotation(LibraryEMA):
         decay: Decay = 0.99,
         epsilon: PositiveFloat = 1e-5,
     ) -> None:
-        super().__init__(dim, num_codes)
-        from vector_quantize_pytorch import VectorQuantize  # seconds to import: not for a plan
-
-        self.inner = VectorQuantize(
-            dim, num_codes, decay=decay, eps=epsilon, commitment_weight=beta, rotation_trick=dim > 1
-        )
+        super().__init__(dim, num_codes, beta, decay, epsilon, rotation_trick=dim > 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor
 
 from pipeline.quantizers._library import Library
 
@@ -24,18 +22,8 @@ class SimVQ(Library):
     title = "SimVQ"
     meaning = "a fixed random codebook seen through one learned linear layer"
     colour = "#999933"
+    loss_name = "codebook_and_commitment_loss"
 
     def __init__(self, dim: int, *, num_codes: PositiveInt = 512, beta: NonNegativeFloat = 0.25) -> None:
-        super().__init__(dim, num_codes)
-        import vector_quantize_pytorch  # seconds to import: not for a plan
-
-        self.inner = vector_quantize_pytorch.SimVQ(
-            dim, num_codes, rotation_trick=False, input_to_quantize_commit_loss_weight=beta
-        )
-
-    def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        z, codes, loss = self.inner(latents)
-        return z, codes, {"codebook_and_commitment_loss": loss}
-
-    def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
-        return self.inner.indices_to_codes(codes)
+        options = {"rotation_trick": False, "input_to_quantize_commit_loss_weight": beta}
+        super().__init__(dim, num_codes, "SimVQ", codebook_size=num_codes, **options)

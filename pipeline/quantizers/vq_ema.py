@@ -55,7 +55,7 @@ class VQEMA(CodebookQuantizer):
         sums = torch.randn(num_codes, dim) if first_count == 0 else first_count * codebook
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.full((num_codes,), float(first_count)))
-        self.register_buffer("sums", sums.clone())
+        self.register_buffer("sums", sums)
 
     @property
     def parameter_count(self) -> int:

@@ -37,15 +37,5 @@ class VQEMARevive(LibraryEMA):
         epsilon: PositiveFloat = 1e-5,
         revive_below: PositiveFloat = 1.0,
     ) -> None:
-        super().__init__(dim, num_codes)
-        from vector_quantize_pytorch import VectorQuantize  # seconds to import: not for a plan
-
-        self.inner = VectorQuantize(
-            dim,
-            num_codes,
-            decay=decay,
-            eps=epsilon,
-            commitment_weight=beta,
-            rotation_trick=False,
-            threshold_ema_dead_code=revive_below,
-        )
+        options = {"rotation_trick": False, "threshold_ema_dead_code": revive_below}
+        super().__init__(dim, num_codes, beta, decay, epsilon, **options)

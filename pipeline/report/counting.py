@@ -38,7 +38,7 @@ def opening(about: Mapping[str, Any]) -> str:
     text = f"""Of the number of codes of the dense lattice the paper says that "{about["quote"]}" ({about["source"]}).
         Here it is counted for every lattice, over training and validation images with the model frozen, in one pass:
         each vector of integers is reduced to a hash of 128 bits on its device, sorted hashes are merged, and what
-        outgrows the memory set aside moves to files that are counted one by one. Two distinct vectors are counted as
+        outgrows the memory set aside moves to files that are merged piece by piece. Two distinct vectors are counted as
         one only if both halves of their hashes agree."""
     return " ".join(text.split())
 

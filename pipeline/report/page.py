@@ -82,7 +82,9 @@ def verdicts_section(results: Results, judged: list[claims.Verdict]) -> list[str
 
 RULES = """Numbers are mean ± standard deviation over n seeds. Differences and ratios are taken seed by seed, since rows
 with the same seed start from the same weights and see the same order of images; brackets hold Student's 95 % interval
-of their mean. Rows whose learning rate falls are never compared with rows whose learning rate is constant. The rule for
+of their mean. Times include each quantizer's own search for the nearest code: by distances for a codebook, exactly; by
+rounding for a lattice. The benchmark sets the exact search beside the plain distance matrix on trained codebooks. Rows
+whose learning rate falls are never compared with rows whose learning rate is constant. The rule for
 each claim:"""
 
 MET = """A published number counts as met if it lies within the 95 % prediction interval that the measured seeds give

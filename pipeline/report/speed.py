@@ -19,6 +19,7 @@ SEARCH = "benchmark-search"
 TITLES = {
     "quantizer": "One quantizer call, forward and backward",
     "search": "The nearest code of each vector, vectors and codes from N(0, 1)",
+    "trained": "The nearest code of each latent, after so many training steps",
     "step": "One training step with its batch",
     "epoch": "An epoch with its data",
     "distinct": "Counting distinct codes",
@@ -37,8 +38,9 @@ def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
         measured = [line for line in lines if "left_out" not in line]
         if measured:
             blocks += [f"**{title}.**", comparisons(measured)]
-        if group == "search" and measured:
-            blocks += [pictures[SEARCH].markdown()] if SEARCH in pictures else []
+        if group == "search" and measured and SEARCH in pictures:
+            blocks.append(pictures[SEARCH].markdown())
+        if group in ("search", "trained") and measured:
             blocks += ["**Vectors that get a wrong code.**", wrong(measured)]
         blocks += left_out([line for line in lines if "left_out" in line])
     for part, show in OWN_FORM.items():
@@ -111,16 +113,17 @@ def share(line: dict[str, Any], name: str) -> str:
 
 def wrong(lines: Sequence[dict[str, Any]]) -> str:
     """Of each contestant, against every distance in float64; and what memory ours needs at a larger batch."""
+    settings = list(dict.fromkeys(key for line in lines for key in line["setting"]))
     names = list(dict.fromkeys(name for line in lines for name in line["wrong"]))
     body = [
         [
-            *(f"{line['setting'][key]:,}" for key in ("K", "D", "vectors")),
+            *(written(line["setting"].get(key, NONE)) for key in settings),
             *(f"{line['wrong'][name]:,}" if name in line["wrong"] else NONE for name in names),
             NONE if line["extra_mb"] is None else f"{line['extra_mb']:,.0f} at {line['extra_vectors']:,}",
         ]
         for line in lines
     ]
-    return table(["K", "D", "vectors", *names, "memory of ours, MB, at so many vectors"], body)
+    return table([*settings, *names, "memory of ours, MB, at so many vectors"], body)
 
 
 def left_out(lines: Sequence[dict[str, Any]]) -> list[str]:

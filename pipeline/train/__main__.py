@@ -13,6 +13,7 @@ import argparse
 import csv
 import functools
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,8 @@ def train_seed(row: str, settings: dict[str, Any], prepared: Path, unfinished: P
     if device.type == "cuda" or options["compile"]:
         warm_up(row, settings, seed, train)
     training, checkpoint = Training(row, settings, seed, train.shape, device), unfinished / f"seed-{seed}.pt"
-    if checkpoint.is_file():
-        training.restore(_read(checkpoint))
+    if checkpoint.is_file() and (state := _read(checkpoint)):
+        training.restore(state)
         cli.log.info("%s seed %d: going on after epoch %d", row, seed, len(training.history))
     validation = functools.partial(validate, images=val, batch_size=options["batch_size"])
     training.run(train, validation, functools.partial(_keep, checkpoint))
@@ -127,8 +128,10 @@ def validate(model: Autoencoder, images: Images, batch_size: int) -> dict[str, f
 
 
 def _keep(checkpoint: Path, training: Training) -> None:
+    content = io.BytesIO()
+    torch.save(training.state(), content)  # not to the file itself: of a full disk torch says "unexpected pos"
     with files.replacing(checkpoint) as beside:
-        torch.save(training.state(), beside)
+        beside.write_bytes(content.getbuffer())
     cli.log.info(
         "%s seed %d: epoch %d of %d, train MSE %.5f, val MSE %.5f, %.1f s",
         *(training.row, training.seed, len(training.history), training.options["epochs"]),
@@ -137,7 +140,14 @@ def _keep(checkpoint: Path, training: Training) -> None:
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    """What `_keep` wrote; nothing where the file is damaged, which is then removed."""
+    content = io.BytesIO(checkpoint.read_bytes())
+    try:
+        state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
+    except Exception:  # of half a dozen kinds, by what is damaged; reading the file is behind us
+        cli.log.warning("%s is damaged and removed; its seed is trained anew.", checkpoint)
+        checkpoint.unlink()
+        return {}
     return state
 
 

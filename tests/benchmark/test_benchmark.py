@@ -48,10 +48,12 @@ SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((512, 128),))
 @pytest.mark.slow
 @pytest.mark.usefixtures("slow_machine")
 @pytest.mark.parametrize(
-    ("part", "groups"), [("search", {"search"}), ("quantizers", {"quantizer"}), ("training", {"step", "epoch"})]
+    ("part", "groups"),
+    [("search", {"search", "trained"}), ("quantizers", {"quantizer"}), ("training", {"step", "epoch"})],
 )
 def test_a_part_has_a_line_per_comparison(part: str, groups: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "QUANTIZERS", ("lattice",))
+    monkeypatch.setattr(search, "TRAINED", search.TRAINED[:1])
     *_, found = results(part, SMALLEST, CPU, True)
     assert (found["part"], found["quick"], found["finished"]) == (part, True, True)
     assert {line["group"] for line in found["lines"]} == groups

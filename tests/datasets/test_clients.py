@@ -38,7 +38,7 @@ def test_gdown_brings_and_the_bytes_are_checked(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=download))
     assert bring(File("a.zip", MD5, len(CONTENT), drive="abc"), tmp_path) == CONTENT
-    with pytest.raises(UserError, match=r"^made: b\.zip .*\(by gdown: expected md5:00 but got \w+\); Accept the terms"):
+    with pytest.raises(UserError, match=r"^made: b\.zip .*\(gdown: expected md5:00 but got \w+\); Accept the terms"):
         bring(File("b.zip", "md5:00", drive="abc"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
@@ -57,7 +57,7 @@ def test_what_gdown_began_is_left_for_the_next_call(tmp_path: Path, monkeypatch:
         output.write_bytes(CONTENT)
 
     monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=download))
-    with pytest.raises(UserError, match="by gdown: the line was cut"):
+    with pytest.raises(UserError, match="gdown: OSError: the line was cut"):
         bring(File("a.zip", MD5, drive="abc"), tmp_path)
     assert bring(File("a.zip", MD5, drive="abc"), tmp_path) == CONTENT
     assert outputs[0] == outputs[1]
@@ -73,8 +73,8 @@ def test_without_the_client_a_sentence_says_what_to_do(
     client = "kaggle" if name == "diabetic_retinopathy" else "gdown"
     with pytest.raises(
         UserError,
-        match=rf"^{name}: \S+ could not be fetched \(by {client}: the package {client} is not installed: pip install "
-        rf"{client}\); .*https://.* put them into <folder>/{name}/ .* set data\.mirror, or .*, to <folder>\.$",
+        match=rf"^{name}: \S+ could not be fetched \({client}: ModuleNotFoundError: .*{client}.*\); "
+        rf".*https://.* put them into <folder>/{name}/ .* set data\.mirror, or .*, to <folder>\.$",
     ):
         datasets.find(name)().download(tmp_path, None)
 
@@ -82,22 +82,19 @@ def test_without_the_client_a_sentence_says_what_to_do(
 @pytest.mark.parametrize(
     ("failure", "says"),
     [
-        (RuntimeError("Too many users have viewed this file.\nmore"), "Too many users have viewed this file"),
-        (SystemExit(1), "it asks for an account"),
-        (KeyError(), "KeyError"),
+        (RuntimeError("Too many users\n\thave viewed this file"), "RuntimeError: Too many users have viewed this file"),
+        (SystemExit(1), "SystemExit: 1"),
     ],
 )
 def test_a_client_that_gives_up_is_quoted(
     failure: BaseException, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gdown, "download", create_autospec(gdown.download, side_effect=failure))
-    with pytest.raises(UserError, match=rf"^made: a\.zip .*\(by gdown: {says}\.?\); Accept the terms"):
+    with pytest.raises(UserError, match=rf"^made: a\.zip .*\(gdown: {says}\); Accept the terms"):
         bring(File("a.zip", MD5, drive="abc"), tmp_path)
 
 
-def test_kaggle_is_asked_for_the_file_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_kaggle_is_asked_for_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "no account"))
     from kaggle.api.kaggle_api_extended import KaggleApi
 
@@ -110,9 +107,7 @@ def test_kaggle_is_asked_for_the_file_itself(
     monkeypatch.setattr(KaggleApi, "authenticate", create_autospec(KaggleApi.authenticate))
     double = create_autospec(KaggleApi.competition_download_file, side_effect=download)
     monkeypatch.setattr(KaggleApi, "competition_download_file", double)
-    capsys.readouterr()
     assert bring(File("train.zip.001", MD5, kaggle="eyes"), tmp_path / "raw") == CONTENT
-    assert capsys.readouterr().out == ""
 
 
 def test_a_mirror_needs_no_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

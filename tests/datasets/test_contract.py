@@ -85,6 +85,10 @@ def prepare(name: str, dataset: Dataset, raw: Path, folder: Path) -> dict[str, A
                 f"{name}: {labels.name} is {given.dtype} of shape {given.shape}: make it int64 of shape "
                 f"{array.shape[:1]}."
             )
+    shapes = {split: np.load(folder / f"{split}.npy", mmap_mode="r").shape[1:] for split in datasets.SPLITS}
+    assert len(set(shapes.values())) == 1, (
+        f"{name}: the splits hold images of different shapes, {shapes}: cut or resize all of them to one."
+    )
     inside = [path.name for path in folder.iterdir() if path.is_dir()]
     assert not inside, (
         f"{name}: prepare() left the folder {', '.join(inside)}: remove what it unpacked when it is done."
@@ -147,6 +151,10 @@ def of_another_shape(dataset: Stripes, folder: Path) -> None:
     dataset.image_shape = (6, 4)
 
 
+def of_two_shapes(dataset: Stripes, folder: Path) -> None:
+    np.save(folder / "test.npy", np.zeros((2, 4, 6, 3), np.uint8))
+
+
 def with_short_labels(dataset: Stripes, folder: Path) -> None:
     np.save(folder / "train_labels.npy", np.zeros(1, np.int64))
 
@@ -165,6 +173,7 @@ def with_rubbish(dataset: Stripes, folder: Path) -> None:
         (without_val, r"left no val\.npy: write it with np\.save"),
         (of_floats, r"test\.npy is float64 of shape \(2, 4, 6, 1\): make it uint8"),
         (of_another_shape, r"images of \(4, 6\) pixels, but image_shape is \(6, 4\): set self\.image_shape"),
+        (of_two_shapes, r"different shapes, .*: cut or resize all of them"),
         (with_short_labels, r"train_labels\.npy is int64 of shape \(1,\): make it int64 of shape \(2,\)"),
         (with_chance, r"different bytes in train\.npy.*: let prepare\(\) draw from np\.random\.RandomState"),
         (with_rubbish, "left the folder unpacked: remove what it unpacked"),
@@ -240,7 +249,7 @@ def test_a_new_data_set_is_one_file(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=ignored)
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
-    params["grid"]["datasets"] = ["stripes"]
+    params["grid"] |= {"datasets": ["stripes"], "variants": ["vq"]}
     params["data"]["mirror"] = "mirror"
     yaml.dump(params, tmp_path / "params.yaml")
     (tmp_path / "mirror" / "stripes").mkdir(parents=True)

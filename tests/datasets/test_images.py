@@ -12,6 +12,7 @@ from pathlib import Path
 import made_sources
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sources import encoded, picture
@@ -20,7 +21,7 @@ from PIL import Image
 from pipeline.core.errors import UserError
 from pipeline.datasets.io import images
 from pipeline.datasets.io.archives import BadFile, Zip
-from pipeline.datasets.io.images import BadImages, Decoder, Item
+from pipeline.datasets.io.images import Decoder, Item
 from pipeline.datasets.io.transforms import centre, centre_resized, resized
 
 RNG = np.random.default_rng(2)
@@ -59,9 +60,7 @@ def test_resizing_by_a_whole_factor_averages() -> None:
     """To the next whole number or so: Pillow rounds along rows and again along columns."""
     pixels = RNG.integers(0, 256, (12, 12, 3), np.uint8)
     expected = pixels.reshape(4, 3, 4, 3, 3).astype(np.float64).mean(axis=(1, 3))
-    assert (
-        np.abs(np.asarray(resized(Image.fromarray(pixels), 4)) - expected).max() <= 1
-    )  # Pillow rounds twice: along rows and along columns
+    assert np.abs(np.asarray(resized(Image.fromarray(pixels), 4)) - expected).max() <= 1
     assert resized(Image.fromarray(pixels), 5).size == (5, 5)
     assert centre_resized(picture(RNG, 30, 20), 8).size == (8, 8)
 
@@ -78,12 +77,6 @@ def test_a_photograph_taken_on_its_side_is_turned() -> None:
     assert array[:, :4].max() == 0
 
 
-def test_sums_are_exact_up_to_the_largest_block() -> None:
-    some = RNG.integers(0, 256, (3, 5, 7, 3), np.uint8)
-    assert np.array_equal(images.channel_sums(some), some.astype(np.int64).sum(axis=(0, 1, 2)))
-    assert images.channel_sums(np.full((1 << 24, 1, 1, 1), 255, np.uint8)).tolist() == [255 << 24]
-
-
 # writing
 
 
@@ -98,15 +91,14 @@ def test_every_number_of_workers_writes_the_same_bytes(
     made_sources.zipped(tmp_path / "a.zip", contents)
     store = Zip(tmp_path / "a.zip", "made")
     items = [Item(name, place) for place, name in enumerate(names)]
-    monkeypatch.setattr(images, "FEW", 4)  # images in a batch, and images for which no workers are started
-    monkeypatch.setattr(images, "workers", lambda: workers)
-    bad = BadImages("made", "skip")
-    images.write_split(tmp_path, "train", store, items, Decoder((16, 16)), bad)
-    mean = images.write_encoded(tmp_path, "val", store, items, Decoder((16, 16)), bad)
-    assert bad.skipped == {"7.png": "is not an image"}
+    monkeypatch.setattr(images, "BATCH", 4)
+    monkeypatch.setattr(images, "FEW", 4 if workers else len(items))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: workers)
+    for split, encoded_ in (("train", False), ("val", True)):
+        skipped = images.write_splits(tmp_path, store, {split: items}, Decoder((16, 16)), "skip", encoded_)
+        assert skipped == {"7.png": "is not an image"}
     assert np.array_equal(np.load(tmp_path / "train.npy", mmap_mode="r"), expected)
     assert np.load(tmp_path / "train_labels.npy").tolist() == [place for place in range(30) if place != 7]
-    assert mean == pytest.approx((np.stack(expected) / 255).mean(axis=(0, 1, 2)), abs=1e-6)
     index, whole = np.load(tmp_path / "val_index.npy"), (tmp_path / "val.bin").read_bytes()
     assert [whole[a:b] for a, b in pairwise(index)] == [contents[name] for name in names if name != "7.png"]
 
@@ -118,10 +110,8 @@ def test_only_a_few_images_are_held_at_once(tmp_path: Path, monkeypatch: pytest.
     read = []
     real = store.read
     monkeypatch.setattr(store, "read", lambda name: (read.append(name), real(name))[1])
-    monkeypatch.setattr(images, "BATCH_BYTES", 4 * 9 * 9 * 3)
-    good = images._good(
-        store, [Item(n) for n in store.names], Decoder((9, 9)), 9 * 9, "train", BadImages("made", "error")
-    )
+    monkeypatch.setattr(images, "BATCH", 4)
+    good = images._good(store, [Item(name) for name in store.names], Decoder((9, 9)), "train", "error", {})
     for place, (item, _) in enumerate(good):
         assert item.name == f"{place:02}.png"
         assert len(read) <= place + 4
@@ -131,7 +121,7 @@ def test_a_full_disk_is_seen_before_the_first_image(tmp_path: Path) -> None:
     made_sources.zipped(tmp_path / "a.zip", {"a.png": encoded(picture(RNG, 9, 9), "PNG")})
     store, decoder = Zip(tmp_path / "a.zip", "made"), Decoder((10**7, 10**7))
     with pytest.raises(UserError, match=r"^made: .* needs 300000\.\d GB on the disk, but \d+\.\d GB are free\.$"):
-        images.write_split(tmp_path, "train", store, [Item("a.png")], decoder, BadImages("made", "error"))
+        images.write_splits(tmp_path, store, {"train": [Item("a.png")]}, decoder, "error")
     assert not (tmp_path / "train.npy").exists()
 
 
@@ -157,13 +147,13 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no image": (b"GIF98 but not really", "is not an image"),
     "empty": (b"", "is not an image"),
     "page": (b"<html>404</html>", "is not an image"),
-    "cut jpeg": (encoded(picture(RNG, 64, 64), "JPEG")[:-400], "is damaged or cut short"),
-    "cut png": (encoded(picture(RNG, 64, 64), "PNG")[:3000], "is damaged or cut short"),
-    "corrupt png": (corrupt_png(), "is damaged or cut short"),
+    "cut jpeg": (encoded(picture(RNG, 64, 64), "JPEG")[:-400], "cannot be decoded"),
+    "cut png": (encoded(picture(RNG, 64, 64), "PNG")[:3000], "cannot be decoded"),
+    "corrupt png": (corrupt_png(), "cannot be decoded"),
     "head only": (encoded(picture(RNG, 64, 64), "JPEG")[:20], "is"),
     "size": (encoded(picture(RNG, 64, 63), "JPEG"), "has 64×63 pixels, expected 64×64"),
-    "bomb": (bomb(9_000, 9_000), "declares 9000×9000 pixels, more than [0-9]+, and was not decoded"),
-    "great bomb": (bomb(1 << 30, 1 << 30), "declares .* pixels"),
+    "bomb": (bomb(10_000, 10_000), r"cannot be decoded \(.*100000000 pixels.* could be decompression bomb"),
+    "great bomb": (bomb(1 << 30, 1 << 30), r"cannot be decoded \(.* pixels.* could be decompression bomb"),
     "16 bits": (encoded(Image.fromarray(np.full((64, 64), 999, np.uint16)), "PNG"), "has pixels of kind I"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "is not an image"),
 }
@@ -173,19 +163,18 @@ BAD: dict[str, tuple[bytes, str]] = {
 def test_a_bad_image_stops_with_its_name(kind: str, tmp_path: Path) -> None:
     content, says = BAD[kind]
     made_sources.zipped(tmp_path / "a.zip", {"bad.png": content})
-    store, decoder = Zip(tmp_path / "a.zip", "made"), Decoder((64, 64), expected=(64, 64), most_pixels=1 << 20)
+    store, decoder = Zip(tmp_path / "a.zip", "made"), Decoder((64, 64), expected=(64, 64))
     with pytest.raises(UserError, match=f"^made: bad.png {says}.*; data.on_bad_image: skip would leave such files out"):
-        images.write_split(tmp_path, "train", store, [Item("bad.png")], decoder, BadImages("made", "error"))
+        images.write_splits(tmp_path, store, {"train": [Item("bad.png")]}, decoder, "error")
 
 
 def test_bad_images_are_skipped_and_counted(tmp_path: Path) -> None:
     good = {"first.png": encoded(picture(RNG, 64, 64), "PNG"), "last.png": encoded(picture(RNG, 64, 64), "PNG")}
     contents = {"first.png": good["first.png"], **{kind: content for kind, (content, _) in BAD.items()}, **good}
     made_sources.zipped(tmp_path / "a.zip", contents)
-    store, decoder = Zip(tmp_path / "a.zip", "made"), Decoder((64, 64), expected=(64, 64), most_pixels=1 << 20)
-    bad = BadImages("made", "skip")
-    images.write_split(tmp_path, "train", store, [Item(name, len(name)) for name in contents], decoder, bad)
-    assert list(bad.skipped) == list(BAD)
+    store, decoder = Zip(tmp_path / "a.zip", "made"), Decoder((64, 64), expected=(64, 64))
+    items = {"train": [Item(name, len(name)) for name in contents]}
+    assert list(images.write_splits(tmp_path, store, items, decoder, "skip")) == list(BAD)
     assert np.load(tmp_path / "train_labels.npy").tolist() == [len("first.png"), len("last.png")]
     assert np.array_equal(
         np.load(tmp_path / "train.npy"), [np.asarray(Image.open(io.BytesIO(content))) for content in good.values()]
@@ -193,5 +182,5 @@ def test_bad_images_are_skipped_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_was_cut_to_another_shape_is_never_written() -> None:
-    with pytest.raises(BadFile, match="became 5×4 pixels, expected 9×7"):
+    with pytest.raises(BadFile, match="cannot be decoded .*reshape"):
         Decoder((7, 9))(encoded(picture(RNG, 5, 4), "PNG"))

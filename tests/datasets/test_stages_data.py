@@ -77,18 +77,10 @@ def test_the_environment_overrides_the_mirror_of_the_parameters(
     assert set(tree(project.raw("mnist"))) == {"about.yaml", *names}
 
 
-@pytest.mark.parametrize(
-    ("params", "says"),
-    [
-        (b"data:\n  mirror: 7\n", "data.mirror must be a folder, an http"),
-        (b"data: [1]\n", "params.yaml cannot be read"),
-        (b"data: {mirror: [\n", "params.yaml cannot be read"),
-        ("data: {mirror: é}\n".encode("latin-1"), "params.yaml cannot be read"),
-    ],
-)
-def test_a_mirror_that_is_no_text_is_refused(params: bytes, says: str, project: Paths) -> None:
+@pytest.mark.parametrize("params", [b"data: [1]\n", b"data: {mirror: [\n", "data: {mirror: é}\n".encode("latin-1")])
+def test_parameters_that_cannot_be_read_are_named(params: bytes, project: Paths) -> None:
     project.params.write_bytes(params)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read: expected a section `data`"):
         download("mnist", project)
 
 
@@ -112,7 +104,7 @@ def test_wrong_names_settings_and_orders_are_one_sentence(project: Paths) -> Non
         preprocess("mnist", project)
     for settings, says in (
         ({"val": -1}, r"settings\.val is -1, but should be greater than 0\.$"),
-        ({"vall": 1}, r"settings\.vall is unknown \(is 'val' meant\?\); mnist takes val, split_seed, checksums\.$"),
+        ({"vall": 1}, r"settings\.vall is unknown \(is 'val' meant\?\); mnist takes checksums, val, split_seed\.$"),
         ({"checksums": {"a.gz": "abc"}}, r"settings\.checksums\.a\.gz is 'abc', but should be <kind>:<hex digits>"),
     ):
         write_settings(project, "mnist", settings)
@@ -167,7 +159,7 @@ def test_a_failed_preparation_leaves_the_old_one(project: Paths) -> None:
     preprocess("mnist", project)
     before = tree(project.prepared("mnist"))
     os.truncate(project.raw("mnist") / "t10k-labels-idx1-ubyte.gz", 20)
-    with pytest.raises(UserError, match=r"^mnist: .*t10k-labels-idx1-ubyte\.gz is not a whole gzip file"):
+    with pytest.raises(UserError, match=r"^mnist: .*t10k-labels-idx1-ubyte\.gz cannot be unpacked"):
         preprocess("mnist", project)
     assert tree(project.prepared("mnist")) == before
     assert [path.name for path in project.prepared("mnist").parent.iterdir()] == ["mnist"]

@@ -60,7 +60,7 @@ def changed_by(plan: Plan, before: dict[str, bytes], tmp_path: Path, monkeypatch
     return changed
 
 
-CODE = ("from __future__ import annotations\n", "from __future__ import annotations\n\nUNUSED = 1\n")
+CODE = ("\nfrom ", "\nUNUSED = 1\nfrom ")
 AGAIN = [
     ("quantizers/vq.py", {"photos-vq"}),
     ("quantizers/lattice.py", {"photos-lattice", "photos-lattice_frozen"}),

@@ -27,7 +27,7 @@ def prefer(quantizer: Adaptive, number: int, strength: float = 50.0) -> None:
     logits = torch.zeros(len(quantizer.codebooks))
     logits[number] = strength
     quantizer.scores = torch.nn.Module()
-    quantizer.scores.forward = lambda queries, training: logits.expand(len(queries), -1)  # type: ignore[method-assign]
+    quantizer.scores.forward = lambda queries: logits.expand(len(queries), -1)  # type: ignore[method-assign]
 
 
 def test_codes_lie_end_to_end() -> None:
@@ -47,7 +47,8 @@ def test_the_chosen_codebook_quantizes_as_it_would_alone(number: int, train: boo
     out = quantizer.train(train)(z)
     torch.testing.assert_close(out.z, expected.z)
     assert torch.equal(out.codes - quantizer.offsets[number], expected.codes)
-    torch.testing.assert_close(out.losses["commitment_loss"], expected.losses["commitment_loss"])
+    if train:
+        torch.testing.assert_close(out.losses["commitment_loss"], expected.losses["commitment_loss"])
     torch.testing.assert_close(quantizer.codebooks[number].codebook, alone.codebooks[number].codebook)
 
 
@@ -149,9 +150,9 @@ def test_one_head_gives_the_scores_themselves() -> None:
     queries = latents(5, 6)
     query, key = attention.to_query(queries), attention.to_key(attention.keys)
     scores = query @ key.T / math.sqrt(6)
-    torch.testing.assert_close(attention(queries, True).softmax(1), scores.softmax(1))
+    torch.testing.assert_close(attention(queries).softmax(1), scores.softmax(1))
     attention.keys.data *= 100
-    assert attention(queries, True).amin() < -5
+    assert attention(queries).amin() < -5
 
 
 @pytest.mark.parametrize("heads", range(1, 9))
@@ -162,7 +163,7 @@ def test_heads_average_their_attention(heads: int) -> None:
     query = attention.to_query(queries).view(3, heads, width)
     key = attention.to_key(attention.keys).view(5, heads, width)
     weights = [(query[:, h] @ key[:, h].T / math.sqrt(width)).softmax(1) for h in range(heads)]
-    torch.testing.assert_close(attention(queries, True).exp(), torch.stack(weights).mean(0))
+    torch.testing.assert_close(attention(queries).exp(), torch.stack(weights).mean(0))
 
 
 @pytest.mark.parametrize("scores", ["attention", "bias"])

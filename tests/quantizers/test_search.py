@@ -132,11 +132,101 @@ def test_a_dead_code_far_away_makes_nothing_uncertain() -> None:
     codebook = codes_of("normal", 512, 16)
     codebook[7] = 1e6
     vectors = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
-    nominate = products.Nominator(vectors, codebook, len(vectors))
-    index, tied, _, _ = nominate(vectors)
+    nominate = products.Nominator(vectors, codebook, len(vectors), torch.float32)
+    index, tied, _ = nominate(vectors)
     assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
     assert len(tied) < 20
     assert (index != 7).all()
+
+
+def crowd(kind: str, n: int, k: int, d: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Vectors and codes as training leaves them, where the codes lie far closer together than the vectors are wide."""
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def chosen(rows: Tensor, count: int) -> Tensor:
+        return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+    box = (2 * torch.rand(k, d, generator=generator) - 1) / 512
+    live = torch.where(torch.arange(k)[:, None] % 25 == 0, normal(k, d), box)
+    background = 3 * normal(1, d) + 1e-3 * normal(n, d)
+    return {
+        "dead box": (chosen(torch.cat([background, normal(n, d)]), n), live),
+        "in the box": (box.mean(0) + 1e-3 * normal(n, d), live),
+        "far from the box": (40 * normal(1, d) + 1e-3 * normal(n, d), live),
+        "half dead": (background, torch.where(torch.arange(k)[:, None] % 2 == 0, 30 * normal(k, d), box)),
+        "tight clusters": (normal(n, d), chosen(normal(4, d), k) + 1e-6 * normal(k, d)),
+        "a unit apart in the last place": (
+            normal(n, d),
+            normal(1, d) * (1 + 2.0**-23 * chosen(torch.arange(5.0), k)[:, None]),
+        ),
+        "duplicated codes": (normal(n, d), chosen(normal(5, d), k)),
+        "equal vectors": (chosen(background[:2], n), live),
+        "huge offset": (1e4 + normal(n, d), 1e4 + normal(k, d)),
+        "codes far away": (normal(n, d), torch.where(torch.arange(k)[:, None] % 25 == 0, 1.0, 1e5) * normal(k, d)),
+    }[kind]
+
+
+CROWDS = [
+    "dead box",
+    "in the box",
+    "far from the box",
+    "half dead",
+    "tight clusters",
+    "a unit apart in the last place",
+    "duplicated codes",
+    "equal vectors",
+    "huge offset",
+    "codes far away",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(CROWDS),
+    st.sampled_from([(40, 2), (100, 5), (300, 16), (513, 64), (60, 130)]),
+    st.integers(-60, 20),
+    st.integers(0, 2**31),
+)
+def test_crowded_codes_agree_with_brute_force(kind: str, shape: tuple[int, int], exponent: int, seed: int) -> None:
+    vectors, codebook = crowd(kind, 50, *shape, torch.Generator().manual_seed(seed))
+    vectors, codebook = vectors * 2.0**exponent, codebook * 2.0**exponent
+    expected = brute(vectors, codebook)
+    assert torch.equal(nearest(vectors, codebook), expected)
+    assert torch.equal(products.nearest(vectors, codebook), expected)
+
+
+@pytest.mark.parametrize("kind", ["dead box", "in the box", "far from the box", "equal vectors", "codes far away"])
+def test_next_to_dead_codes_float32_decides_for_all_but_a_few(kind: str) -> None:
+    """Centred on the vectors instead, each has hundreds of candidates."""
+    vectors, codebook = crowd(kind, 2000, 512, 64, torch.Generator().manual_seed(0))
+    nominate = products.Nominator(vectors, codebook, len(vectors), torch.float32)
+    _, tied, limit = nominate(vectors)
+    assert len(tied) < 200
+    assert len(tied) == 0 or nominate.candidates(tied, limit).sum(1).max() <= 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CROWDS if kind != "duplicated codes"])
+def test_what_float32_leaves_open_products_in_float64_decide(kind: str) -> None:
+    """So that no vector is compared with many codes one by one, whatever the data."""
+    vectors, codebook = crowd(kind, 500, 512, 64, torch.Generator().manual_seed(0))
+    nominate = products.Nominator(vectors, codebook[products.first_of_equals(codebook)], len(vectors), torch.float64)
+    assert len(nominate(vectors)[1]) == 0
+
+
+@pytest.mark.parametrize("kind", ["half dead", "tight clusters", "duplicated codes"])
+def test_few_pairs_are_compared_one_by_one(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, decide = [], products.decide
+
+    def counted(x: Tensor, c: Tensor, row: Tensor, code: Tensor) -> Tensor:
+        pairs.append(len(row))
+        return decide(x, c, row, code)
+
+    monkeypatch.setattr(products, "decide", counted)
+    vectors, codebook = crowd(kind, 2000, 512, 64, torch.Generator().manual_seed(0))
+    assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
+    assert sum(pairs) <= len(vectors) * products.FEW * 2
 
 
 @pytest.mark.parametrize("d", [1, 2, 8])
@@ -181,7 +271,6 @@ def test_autocast_and_matmul_precision_change_nothing() -> None:
 
 def test_products_of_reduced_precision_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_factors", lambda device: (torch.ones(64, 64), torch.ones(64, 64)))
-    assert products.Nominator(torch.randn(8, 4), torch.randn(8, 4), 8).dtype == torch.float64
     vectors, codebook = torch.randn(50, 16), torch.randn(64, 16)
     assert torch.equal(nearest(vectors, codebook), brute(vectors, codebook))
 

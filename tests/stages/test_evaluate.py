@@ -165,17 +165,17 @@ def test_measuring_twice_gives_the_same_and_changes_no_model(paths: Paths, varia
 
 def test_measuring_leaves_the_state_of_the_model(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
-    pass_splits = evaluate.pass_splits
+    pass_once = evaluate.pass_once
 
     def watched(model: autoencoder.Autoencoder, *arguments: Any) -> Any:
         states.append({name: value.clone() for name, value in model.state_dict().items()})
-        result = pass_splits(model, *arguments)
+        result = pass_once(model, *arguments)
         states.append(model.state_dict())
         return result
 
-    monkeypatch.setattr(evaluate, "pass_splits", watched)
+    monkeypatch.setattr(evaluate, "pass_once", watched)
     run(paths, "adaptive")
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert all(torch.equal(state[name], value) for state in states for name, value in states[0].items())
 
 
 def test_seeds_side_by_side_give_the_numbers_of_one_by_one(paths: Paths) -> None:

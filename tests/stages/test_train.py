@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from pipeline import autoencoder
-from pipeline.core import devices, files, parallel
+from pipeline.core import cli, devices, files, parallel
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths, read_settings
 from pipeline.datasets.io.batches import Images
@@ -119,23 +121,20 @@ def test_an_epoch_that_is_repeated_is_the_same_after_an_interruption(
     assert again == []
 
 
-KILLED = """
-import os, signal, time
-import torch
-from pipeline.train.__main__ import main
+def train_and_die(row: str, settings: dict[str, Any], paths: Paths, processes: int) -> None:
+    """In a process of its own: train until half of the third checkpoint is written; then comes SIGKILL."""
+    write, first = Path.write_bytes, os.getpid()
 
-save, first = torch.save, os.getpid()
+    def dies_half_way(path: Path, content: memoryview) -> int:
+        if path.name == "seed-0.pt.partial" and len(torch.load(io.BytesIO(content))["history"]) == 3:
+            write(path, content[: len(content) // 2])
+            os.kill(first, signal.SIGKILL)
+            time.sleep(3600)
+        return write(path, content)
 
-def dies_half_way(state, path):
-    if len(state["history"]) == 3 and state["history"][0]["seed"] == 0:
-        path.write_bytes(b"half a checkpoint")
-        os.kill(first, signal.SIGKILL)
-        time.sleep(3600)
-    save(state, path)
-
-torch.save = dies_half_way
-main()
-"""
+    Path.write_bytes = dies_half_way  # type: ignore[assignment]
+    torch.set_num_threads(processes)
+    train.train_row(row, settings, paths)
 
 
 @pytest.mark.slow
@@ -145,10 +144,11 @@ def test_a_killed_process_loses_no_finished_epoch(
 ) -> None:
     """SIGKILL while the third checkpoint is written; the same row then gives what an undisturbed training gives."""
     row, options = "photos-vq_ema", {"epochs": 5, "seeds": (0, 1)[:processes]}
-    files.write_yaml(paths.row_settings(row), tiny.settings("vq_ema", **options))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(processes)}
-    done = subprocess.run([sys.executable, "-c", KILLED, row], cwd=paths.root, env=environment, check=False)
-    assert done.returncode == -signal.SIGKILL
+    arguments = (row, tiny.settings("vq_ema", **options), paths, processes)
+    killed = multiprocessing.get_context("fork").Process(target=train_and_die, args=arguments)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not paths.model(row).exists()
     with FileLock(paths.checkpoints / f"{row}.lock", timeout=600):
         pass  # the processes of single seeds are gone, too
@@ -157,6 +157,52 @@ def test_a_killed_process_loses_no_finished_epoch(
         resumed = trained(paths, "vq_ema", **options)
     assert again[:3] == [(0, 3), (0, 4), (0, 5)]
     assert_same(resumed, trained(paths, "vq_ema", **options))
+
+
+@pytest.mark.parametrize("left", [0, 17, 2000, -10])
+def test_a_damaged_checkpoint_is_removed_and_its_seed_starts_anew(
+    paths: Paths, left: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Emptied or cut short, with one line that names the file; the other seed goes on where it was."""
+    options: dict[str, Any] = {"seeds": (0, 1), "epochs": 2}
+    whole = trained(paths, "vq", **options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        record_epochs(patch, stop_before=(1, 2))
+        trained(paths, "vq", **options)
+    (damaged,) = paths.checkpoints.glob("*/seed-0.pt")
+    damaged.write_bytes(damaged.read_bytes()[:left])
+    again = record_epochs(monkeypatch)
+    caplog.clear()
+    assert_same(whole, trained(paths, "vq", **options))
+    assert again == [(0, 1), (0, 2), (1, 2)]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{damaged} is damaged and removed; its seed is trained anew."]
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Files whose names contain `suffix` meet a disk that is full half-way, as `/dev/full` does."""
+    write = Path.write_bytes
+
+    def write_bytes(path: Path, content: Any) -> int:
+        if suffix in path.name:
+            write(path, bytes(content)[:100])
+            return write(Path("/dev/full"), content)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+
+
+@pytest.mark.parametrize(("suffix", "named"), [(".pt", r"seed-\d\.pt"), (".safetensors", "photos-vq")])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
+    paths: Paths, suffix: str, named: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(threads)  # with two, the error comes from a process of its own
+    full_disk(monkeypatch, suffix)
+    with pytest.raises(SystemExit, match=rf"^error: no space left on the disk while writing \S+{named}; free some"):
+        cli.run(lambda: trained(paths, "vq", seeds=(0, 1), epochs=1) and None)
+    assert not list((paths.root / "models").glob("*"))
+    assert not paths.history("photos-vq").exists()
 
 
 def test_a_seed_that_fails_stops_the_others() -> None:

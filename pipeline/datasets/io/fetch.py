@@ -8,23 +8,20 @@ person is told when it does not come.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import pooch
 import requests
 import urllib3
-from tqdm import tqdm
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
@@ -61,14 +58,6 @@ class File:
     kaggle: str | None = None
 
 
-class _Unavailable(Exception):
-    """A source cannot give the file, however often one asks."""
-
-
-Download = Callable[[str, str, object], None]
-"""What pooch calls: address, path of the temporary file, its own object."""
-
-
 def fetch_all(listed: Sequence[File], folder: Path, dataset: str, mirror: str | None, terms: str = "") -> None:
     """Bring files into `folder`; those that are there with the right checksum stay.
 
@@ -88,29 +77,14 @@ def fetch_all(listed: Sequence[File], folder: Path, dataset: str, mirror: str | 
     files.check_space(folder, sum(file.size for file in missing) - begun, dataset)
     for parent in {(folder / file.name).parent for file in listed}:  # here, not by several threads at once
         parent.mkdir(parents=True, exist_ok=True)
-    places = _Places(folder, dataset, address, login, terms)
-    fetch_one = partial(_fetch, places=places)
+    fetch_one = partial(_fetch, folder=folder, dataset=dataset, mirror=address, login=login, terms=terms)
     if len(listed) <= MANY:
         for file in listed:
             fetch_one(file)
         return
-    with ThreadPoolExecutor(THREADS) as pool:
-        try:
-            for _ in cli.progress(pool.map(fetch_one, listed), dataset, len(listed), "files"):
-                pass
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where to bring files from and to; `login` is the mirror's user and password."""
-
-    folder: Path
-    dataset: str
-    mirror: str | None
-    login: tuple[str, str] | None
-    terms: str
+    with ThreadPool(THREADS) as pool:
+        for _ in cli.progress(pool.imap(fetch_one, listed), dataset, len(listed), "files"):
+            pass
 
 
 def split_mirror(mirror: str | None) -> tuple[str | None, tuple[str, str] | None]:
@@ -119,125 +93,111 @@ def split_mirror(mirror: str | None) -> tuple[str | None, tuple[str, str] | None
     Raises:
         UserError: an address of another kind than http(s), or an @ behind the host, perhaps of a password.
     """
-    scheme, host = (urlsplit(mirror).scheme, urlsplit(mirror).netloc) if mirror and "://" in mirror else ("", "")
-    if not mirror or not scheme:
+    if not mirror or "://" not in mirror:
         return mirror, None
-    if scheme not in ("http", "https"):
-        raise UserError(f"the mirror is an address of kind {scheme}, expected a folder or an http(s) address.")
-    if mirror.count("@") > host.count("@"):
-        raise UserError("the mirror's address has an @ behind its host; write @ as %40 and, in a password, / as %2F.")
-    login, _, rest = host.rpartition("@")
-    user, _, password = login.partition(":")
-    return mirror.replace(host, rest, 1), (unquote(user), unquote(password)) if login else None
+    parts = urlsplit(mirror)
+    if parts.scheme not in ("http", "https") or mirror.count("@") > parts.netloc.count("@"):
+        raise UserError(
+            "the mirror should be a folder or an http(s) address; in that of a web page, write @ as %40 and, "
+            "in a password, / as %2F."
+        )
+    host = parts.netloc.rpartition("@")[2]
+    login = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return parts._replace(netloc=host).geturl(), login if host != parts.netloc else None
 
 
-def _fetch(file: File, places: _Places) -> None:
-    """Bring one file from the first of its sources that has it."""
+def _fetch(
+    file: File, folder: Path, dataset: str, mirror: str | None, login: tuple[str, str] | None, terms: str
+) -> None:
+    """Bring one file from the first of its addresses that has it."""
+
+    def download(address: str, output: str, _: object) -> None:
+        if "://" in address:
+            _by_http(address, output, file, login)
+        elif mirror:
+            shutil.copyfile(address, output)
+        else:
+            _by_client(file, output, folder / f"{file.name}.partial")
+
     failures = []
-    for address, retries, download in _sources(file, places):
+    for address in _addresses(file, dataset, mirror):
+        retries = RETRIES if "://" in address else 0
         place = pooch.create(
-            places.folder, "", registry={file.name: file.checksum}, urls={file.name: address}, retry_if_failed=retries
+            folder, "", registry={file.name: file.checksum}, urls={file.name: address}, retry_if_failed=retries
         )
         try:
             place.fetch(file.name, downloader=download)
             return
-        except (_Unavailable, ValueError, OSError) as error:  # requests' errors are OSErrors
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise
+        except (ValueError, OSError) as error:  # a wrong checksum is a ValueError, requests' errors are OSErrors
             failures.append(f"{address}: {_reason(error)}")
-            cli.log.info("%s: %s", places.dataset, failures[-1])
-    dataset = places.dataset
-    if places.mirror:
-        advice = f"a mirror with another version of a file needs its checksum in datasets.{dataset}.data.checksums"
+            cli.log.info("%s: %s", dataset, failures[-1])
+    if mirror:
+        advice = (
+            f"the mirror should hold {dataset}/{file.name}, and another version of it needs its checksum in "
+            f"datasets.{dataset}.data.checksums"
+        )
     else:
         advice = (
-            f"{places.terms or 'try again later,'} or fetch the files by hand, put them into <folder>/{dataset}/ (as "
+            f"{terms or 'try again later,'} or fetch the files by hand, put them into <folder>/{dataset}/ (as "
             f"<folder>/{dataset}/{file.name}) and set data.mirror, or the environment variable VQ_MIRROR, to <folder>"
         )
     raise UserError(f"{dataset}: {file.name} could not be fetched ({'; '.join(failures)}); {advice}.")
 
 
-def _sources(file: File, places: _Places) -> Iterator[tuple[str, int, Download]]:
-    """Where the file may come from: an address, how often it is asked again, and what brings the file."""
-    mirror, dataset = places.mirror, places.dataset
-    if mirror and "://" not in mirror:
-        yield str(Path(mirror) / dataset / file.name), 0, partial(_copy, mirror=mirror, dataset=dataset)
-    elif mirror or file.urls:
-        urls = (f"{mirror.rstrip('/')}/{dataset}/{quote(file.name)}",) if mirror else file.urls
-        for url in urls:
-            yield url, RETRIES, partial(_by_http, file=file, places=places)
-    else:
-        client = "gdown" if file.drive else "kaggle"
-        partial_folder = places.folder / f"{file.name}.partial"  # the clients go on with what an earlier call left
-        yield f"by {client}", 0, partial(_by_client, client=client, file=file, partial_folder=partial_folder)
+def _addresses(file: File, dataset: str, mirror: str | None) -> Sequence[str]:
+    """Where the file may come from: web addresses, a path in a mirror, or the name of a client."""
+    if mirror and "://" in mirror:
+        return [f"{mirror.rstrip('/')}/{dataset}/{quote(file.name)}"]
+    if mirror:
+        return [str(Path(mirror, dataset, file.name))]
+    return file.urls or ["gdown" if file.drive else "kaggle"]
 
 
-def _copy(address: str, output: str, _: object, mirror: str, dataset: str) -> None:
-    if not Path(mirror).is_dir():
-        raise UserError(f"the mirror {mirror} is not there; expected a folder that holds {dataset}/.")
-    if not Path(address).is_file():
-        raise UserError(f"the mirror {mirror} does not hold {Path(address).relative_to(mirror)}.")
-    files.check_space(Path(output).parent, Path(address).stat().st_size, dataset)
-    shutil.copyfile(address, output)
-
-
-def _by_http(url: str, output: str, _: object, file: File, places: _Places) -> None:
+def _by_http(url: str, output: str, file: File, login: tuple[str, str] | None) -> None:
     """pooch's own HTTPDownloader takes a body without end and unpacks a .gz that a server calls an encoding."""
     headers = {"Accept-Encoding": "identity"}
-    with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=places.login) as response:
+    with (
+        requests.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=login) as response,
+        Path(output).open("wb") as write,
+    ):
         if not response.ok:
-            again = response.status_code >= 500 or response.status_code == 429
-            raise (requests.HTTPError if again else _Unavailable)(f"status {response.status_code} {response.reason}")
+            again = response.status_code >= 500  # pooch asks again after errors of requests
+            raise (requests.HTTPError if again else OSError)(f"status {response.status_code} {response.reason}")
         length = int(response.headers.get("Content-Length", 0))
         most = 2 * file.size or length or UNSTATED
-        files.check_space(Path(output).parent, length, places.dataset)
-        if length >= LARGE:
-            cli.log.info("%s: fetching %s, %.0f MB", places.dataset, file.name, length / 1e6)
-        hidden = True if length < LARGE else None  # None: shown on a terminal
-        bar = tqdm(desc=file.name, total=length, unit="B", unit_scale=True, leave=False, disable=hidden)
-        with bar, Path(output).open("wb") as write:
-            try:
-                for piece in response.raw.stream(CHUNK, decode_content=False):
-                    if write.tell() + len(piece) > most:
-                        raise _Unavailable(f"it sends more than {most} bytes")
-                    write.write(piece)
-                    bar.update(len(piece))
-            except urllib3.exceptions.HTTPError as error:
-                raise requests.ConnectionError(f"the line was cut after {write.tell()} bytes") from error
+        pieces = response.raw.stream(CHUNK, decode_content=False)
+        try:
+            for piece in pieces if length < LARGE else cli.progress(pieces, file.name, length // CHUNK, "MB"):
+                write.write(piece)
+                if write.tell() > most:
+                    raise OSError(f"it sends more than {most} bytes")
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(f"the line was cut after {write.tell()} bytes") from error
 
 
-def _by_client(_: str, output: str, __: object, client: str, file: File, partial_folder: Path) -> None:
-    partial_folder.mkdir(parents=True, exist_ok=True)
+def _by_client(file: File, output: str, begun: Path) -> None:
+    """Google Drive by gdown, Kaggle by kaggle; in the folder `begun` they go on with what an earlier call left."""
+    begun.mkdir(parents=True, exist_ok=True)
+    quiet = not sys.stderr.isatty()
     try:
-        (_by_gdown if client == "gdown" else _by_kaggle)(file, partial_folder)
-    except ImportError as error:
-        raise _Unavailable(f"the package {client} is not installed: pip install {client}") from error
-    except SystemExit as error:
-        raise _Unavailable("it asks for an account") from error
-    except Exception as error:  # whatever a foreign client raises
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise
-        raise _Unavailable(str(error) or type(error).__name__) from error
-    os.replace(partial_folder / file.name, output)
-    files.remove(partial_folder)
+        if file.drive:
+            import gdown
 
+            gdown.download(id=file.drive, output=str(begun / file.name), quiet=quiet, resume=True)
+        else:
+            from kaggle.api.kaggle_api_extended import KaggleApi
 
-def _by_gdown(file: File, folder: Path) -> None:
-    import gdown
-
-    gdown.download(id=file.drive, output=str(folder / file.name), quiet=not sys.stderr.isatty(), resume=True)
-
-
-def _by_kaggle(file: File, folder: Path) -> None:
-    with contextlib.redirect_stdout(None):  # without an account, already the import may print a page of help
-        from kaggle.api.kaggle_api_extended import KaggleApi
-
-        api = KaggleApi()
-        api.authenticate()
-    api.competition_download_file(file.kaggle, file.name, path=str(folder), quiet=not sys.stderr.isatty(), unzip=True)
+            api = KaggleApi()
+            api.authenticate()
+            api.competition_download_file(file.kaggle, file.name, path=str(begun), quiet=quiet, unzip=True)
+        os.replace(begun / file.name, output)
+    except (Exception, SystemExit) as error:  # whatever a foreign client raises; kaggle exits without an account
+        raise OSError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+    files.remove(begun)
 
 
 def _reason(error: Exception) -> str:
     """An error in a few words: of pooch's and urllib3's nested ones the core, without the advice that follows."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if isinstance(error, _Unavailable) else text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")")
+    text = str(error)
+    nested = isinstance(error, ValueError | requests.RequestException)
+    return text.rpartition(": ")[2].partition(". ")[0].rstrip("'\")") if nested else text

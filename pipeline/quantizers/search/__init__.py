@@ -45,6 +45,7 @@ def nearest(vectors: Float[Tensor, "n d"], codebook: Float[Tensor, "k d"]) -> In
         )
     if codebook.shape[0] == 0 or codebook.shape[1] == 0:
         raise ValueError(f"the codebook is empty: {tuple(codebook.shape)}")
+
     with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
         x, c = _in_range(vectors.detach(), codebook.detach())
         if len(x) == 0 or len(c) == 1:
@@ -60,8 +61,8 @@ def _in_range(vectors: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Both as float32 or float64, scaled by a power of two where squares would leave float32's range."""
     dtype = torch.promote_types(torch.promote_types(vectors.dtype, codebook.dtype), torch.float32)
     x, c = vectors.to(dtype), codebook.to(dtype)
-    ends = [torch.stack(torch.aminmax(tensor)) for tensor in (x, c) if tensor.numel()]
-    peak = float(torch.cat(ends).abs().max())
+    ends = [end for tensor in (x, c) if tensor.numel() for end in torch.aminmax(tensor)]
+    peak = float(torch.stack(ends).abs().max())
     if not math.isfinite(peak):
         raise NonFiniteError("vectors or codes hold NaN or infinity")
     exponent = math.frexp(peak)[1]
