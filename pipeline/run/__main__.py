@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, help="cores to use, or GPUs where there are some; by default all")
     jobs, paths = parser.parse_args().jobs, Paths()
-    logging.getLogger("dvc").setLevel(logging.WARNING)
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars of its own; its errors are raised
     paths.checkpoints.mkdir(exist_ok=True)
     try:
         with FileLock(paths.checkpoints / "run.lock", timeout=PATIENCE):
