@@ -1,4 +1,5 @@
-# make report      everything from nothing: virtual environment, requirements, `dvc repro`
+# make report      everything from nothing: virtual environment, requirements, all rows on all cores or GPUs, the report;
+#                  make report JOBS=4 takes four of them
 # make sweeps      the same with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
 # make benchmark   the same with time and memory, each beside what others would write: make benchmark PARTS="search"
 # make check       what is wrong in params.yaml, in one sentence
@@ -21,17 +22,19 @@ $(VENV)/installed: requirements.txt
 
 install: $(VENV)/installed
 
+RUN = python -m pipeline.run $(if $(JOBS),--jobs $(JOBS))
+
 report: install repository check
-	dvc repro
+	$(RUN)
 	@echo "Open reports/report.md."
 
 sweeps: install repository
 	python -m pipeline.plan --sweeps $(SWEEPS)
-	dvc repro
+	$(RUN)
 
 benchmark: install repository
 	python -m pipeline.plan --benchmark $(PARTS)
-	dvc repro
+	$(RUN)
 
 # what is wrong in params.yaml is said in one sentence before DVC reads it
 check: install

@@ -1,6 +1,6 @@
 """Vector quantization in autoencoders, reproduced. Verbs are stages, nouns are what they work with.
 
-Stages, in order, run by `dvc repro` or as `python -m pipeline.<stage>`; none imports another:
+Stages, in order, run by `dvc repro`, side by side by run/, or as `python -m pipeline.<stage>`; none imports another:
     plan → download → preprocess → train → evaluate → report; benchmark only when asked for
 Nouns: datasets/ (one file per data set, and io/), quantizers/ (one file per quantizer, and search/), autoencoder,
     codec (a trained model for pictures of one's own), metrics/ (one file per family of measures),

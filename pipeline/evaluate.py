@@ -56,7 +56,7 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any], pa
     batches.check(paths.prepared(settings["dataset"]))
     about = files.read_json(paths.model(row) / "about.json")
     work = functools.partial(evaluate_seed, row, settings, options, paths)
-    results = parallel.parallel_map(work, settings["seeds"], device)
+    results = parallel.parallel_map(work, settings["seeds"], device, settings["train"]["threads"])
     seeds = []
     for seed, (numbers, _) in zip(settings["seeds"], results, strict=True):
         seeds.append({"seed": seed, **finite_or_none(numbers)})

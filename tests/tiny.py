@@ -42,6 +42,7 @@ TRAIN: dict[str, Any] = {
     "max_images": None,
     "flip": False,
     "device": "cpu",
+    "threads": 1,
     "precision": "float32",
     "compile": False,
 }

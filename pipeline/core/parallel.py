@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -20,24 +21,27 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+def parallel_map(
+    work: Callable[[Item], Result], items: Sequence[Item], device: torch.device, threads: int
+) -> list[Result]:
     """`work` for every item, its results in the items' order.
 
-    On a CPU every item gets a process, as many at a time as there are threads (OMP_NUM_THREADS, or one per core), and
-    an equal part of the threads: a small network on half of the threads takes much less than twice as long. Results
-    depend on the threads that an item has, by rounding, and not on what runs beside it. On a GPU, and with a single
-    thread or item, everything happens here, one after the other.
+    On a CPU every item gets a process of so many threads, and as many processes work at a time as `at_a_time` says. So
+    results depend neither on the cores nor on what runs beside them. On a GPU, and with room for a single process,
+    everything happens here, one after the other.
 
     Args:
         work: can be pickled; it neither reads nor changes what other items change.
+        threads: of each item.
 
     Raises:
         UserError: a process was killed from outside.
         whatever `work` raises; the others are stopped.
     """
-    processes, threads = share(len(items), device)
+    processes = at_a_time(len(items), device, threads)
     if processes == 1:
-        return [work(item) for item in items]
+        with _threads(threads):
+            return [work(item) for item in items]
     # Forked processes need not load torch again, which takes longer than a small evaluation; elsewhere it is not safe.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(processes, context, _begin, (threads,)) as pool:
@@ -58,11 +62,19 @@ def parallel_map(work: Callable[[Item], Result], items: Sequence[Item], device: 
     return [future.result() for future in waiting]
 
 
-def share(items: int, device: torch.device) -> tuple[int, int]:
-    """How many processes work at a time, and how many threads each has."""
-    threads = torch.get_num_threads()
-    processes = max(1, min(items, threads)) if device.type == "cpu" else 1
-    return processes, threads // processes
+def at_a_time(items: int, device: torch.device, threads: int) -> int:
+    """How many processes of so many threads work at a time: OMP_NUM_THREADS in all, or as many as there are cores."""
+    return max(1, min(items, torch.get_num_threads() // threads)) if device.type == "cpu" else 1
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _begin(threads: int) -> None:

@@ -75,6 +75,11 @@ class Paths:
         return self.root / "reports"
 
     @property
+    def logs(self) -> Path:
+        """What the stages of a row print when rows run side by side."""
+        return self.reports / "logs"
+
+    @property
     def report(self) -> Path:
         """The report as markdown."""
         return self.reports / "report.md"

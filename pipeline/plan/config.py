@@ -76,6 +76,7 @@ class Train(Section):
     max_images: PositiveInt | None
     flip: bool
     device: Annotated[str, _matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<number>")]
+    threads: PositiveInt
     precision: Literal["float32", "tf32", "bfloat16"]
     compile: bool
 

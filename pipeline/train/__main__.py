@@ -64,7 +64,7 @@ def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
     unfinished = paths.checkpoints / f"{row}-{_fingerprint(settings, prepared)}"
     unfinished.mkdir(exist_ok=True)
     work = functools.partial(train_seed, row, settings, prepared, unfinished)
-    memory = parallel.parallel_map(work, settings["seeds"], device)
+    memory = parallel.parallel_map(work, settings["seeds"], device, settings["train"]["threads"])
     states = [_read(unfinished / f"seed-{seed}.pt") for seed in settings["seeds"]]
     _write_model(row, settings, states, train, max(memory), paths)
     _write_history(states, paths.history(row))
@@ -162,8 +162,9 @@ def _write_model(
 ) -> None:
     """Weights, what is needed to use them, and how they came about."""
     seeds, device = settings["seeds"], devices.choose(settings["train"]["device"])
-    processes, threads = parallel.share(len(seeds), device)
-    environment = {**provenance.environment(device), "threads": threads, "seeds_at_a_time": processes}
+    threads = settings["train"]["threads"]
+    environment = {**provenance.environment(device), "threads": threads}
+    environment["seeds_at_a_time"] = parallel.at_a_time(len(seeds), device, threads)
     trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
     channels, height, width = train.shape
     about = {"environment": environment, "images": len(train), "peak_memory_mb": peak, "trace": trace}

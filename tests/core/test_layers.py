@@ -13,7 +13,7 @@ LAYERS = [
     {"datasets", "quantizers"},
     {"autoencoder", "metrics", "search"},
     {"codec"},
-    {"plan", "download", "preprocess", "train", "evaluate", "benchmark", "report"},
+    {"plan", "download", "preprocess", "train", "evaluate", "benchmark", "report", "run"},
     {"__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -6,14 +6,18 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import made_sources
 import numpy as np
+import psutil
 import pytest
+import zc.lockfile
 from conftest import ROOT
 from ruamel.yaml import YAML
 
@@ -22,17 +26,23 @@ from pipeline.core import files
 pytestmark = pytest.mark.slow
 DVC = [sys.executable, "-m", "dvc"]
 PLAN = [sys.executable, "-m", "pipeline.plan"]
+RUN = [sys.executable, "-m", "pipeline.run", "--jobs", "2"]
 
 
 def shell(folder: Path, *words: str, status: int | None = 0) -> str:
     """Run a command as a user would, in a new process; gives all that it printed."""
+    process = start(folder, *words)
+    output, _ = process.communicate()
+    assert status is None or process.returncode == status, output
+    return output
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "VQ_", "CI"))}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    return subprocess.Popen(
+        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert status is None or done.returncode == status, done.stdout
-    return done.stdout
 
 
 def readme(folder: Path, command: str, **replaced: str) -> str:
@@ -180,6 +190,104 @@ def test_learning_curves_are_plots(clean: Path) -> None:
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
 
 
+# side by side
+
+
+def forget(folder: Path) -> None:
+    """As in a new clone that has the data already."""
+    for name in ("dvc.lock", ".dvc/cache/runs", "models", "reports/runs", "reports/history", "reports/logs"):
+        files.remove(folder / name)
+
+
+def ran_side_by_side(folder: Path) -> set[str]:
+    """The commands that ran since this was last asked, or since the logs were removed."""
+    logs = [path.read_text() for path in (folder / "reports/logs").glob("*.log")]
+    files.remove(folder / "reports/logs")
+    return set(re.findall(r"^\$ python -m (.*)", "\n".join(logs), re.MULTILINE))
+
+
+def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -> None:
+    def weights() -> list[str]:
+        return [files.digest(clean / f"models/photos-{variant}/seed-0.safetensors") for variant in VARIANTS]
+
+    def recorded() -> str:
+        return re.sub("(md5|size): .*", "", (clean / "dvc.lock").read_text())  # of files that hold times
+
+    before = weights(), recorded()
+    forget(clean)
+    assert "3 of 3 rows done" in shell(clean, *RUN)
+    assert (weights(), recorded()) == before
+    assert "seed 0: test MSE" in (clean / "reports/logs/photos-vq.log").read_text()
+    after = (clean / "dvc.lock").read_bytes()
+    assert ran(shell(clean, *DVC, "repro")) == set()
+    (clean / "dvc.lock").unlink()
+    assert ran(shell(clean, *DVC, "repro")) == {"plan", "report"}  # which have no run-cache
+    assert (clean / "dvc.lock").read_bytes() == after
+
+
+def quantizer_that(folder: Path, statement: str) -> None:
+    """A quantizer of one's own, `mine`, with a statement in each step."""
+    method = f"    def nearest(self, v):\n        {statement}\n        return super().nearest(v)\n"
+    (folder / "pipeline/quantizers/mine.py").write_text(QUANTIZER + "\n" + method)
+
+
+def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
+    change(
+        clean, model={"dim": 5}, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["mine", "vq"]}
+    )
+    quantizer_that(clean, 'raise RuntimeError("not today")')
+    output = shell(clean, *RUN, status=1)
+    assert "1 of 2 rows done, 1 failed" in output
+    assert "photos-mine failed: RuntimeError: not today\n    python -m pipeline.train photos-mine" in output
+    assert output.endswith(
+        "error: stages that failed: 1, and 1 that need them did not run; run the same command again to go on.\n"
+    )
+    quantizer_that(clean, "pass")
+    files.remove(clean / "reports/logs")
+    assert "2 of 2 rows done" in shell(clean, *RUN)
+    again = {"pipeline.plan", "pipeline.train photos-mine", "pipeline.evaluate photos-mine"}
+    assert ran_side_by_side(clean) == again  # the other one was recorded
+
+
+WAITS = """
+        import os, pathlib, time
+        while pathlib.Path("wait").exists():
+            pathlib.Path(f"waits-{os.getpid()}").touch()
+            time.sleep(0.1)
+"""
+
+
+def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Path) -> None:
+    variants = {"mine": {"quantizer": {"name": "mine"}}}
+    change(clean, variants=variants, grid={"variants": ["mine"], "seeds": [0, 1]})
+    quantizer_that(clean, WAITS.strip())
+    (clean / "wait").touch()
+    for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)):
+        run = start(clean, *RUN)
+        while len(list(clean.glob("waits-*"))) < 2:  # a process for each seed
+            assert run.poll() is None
+            time.sleep(0.1)
+        processes = psutil.Process(run.pid).children(recursive=True)
+        assert {int(path.name.removeprefix("waits-")) for path in clean.glob("waits-*")} < {p.pid for p in processes}
+        run.send_signal(number)
+        output, _ = run.communicate()
+        assert run.returncode == status
+        while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            time.sleep(0.1)
+        for path in clean.glob("waits-*"):
+            path.unlink()
+    assert output.endswith("stopped; run the same command again to go on.\n")
+    (clean / "wait").unlink()
+    lock = zc.lockfile.LockFile(str(clean / ".dvc/tmp/lock"))
+    run = start(clean, *RUN)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "waiting for another DVC command in this folder\n"
+    lock.close()
+    output, _ = run.communicate()
+    assert run.returncode == 0, output
+    assert "1 of 1 rows done" in output
+
+
 @pytest.fixture
 def environment(clean: Path) -> Path:
     """The project with the virtual environment that `make` uses."""
@@ -189,9 +297,10 @@ def environment(clean: Path) -> Path:
 
 
 def test_make_report_does_nothing_again(environment: Path) -> None:
+    files.remove(environment / "reports/logs")
     output = readme(environment, "make report")
-    assert ran(output) == set()
-    assert "Open reports/report.md." in output
+    assert output.endswith("3 of 3 rows done\nOpen reports/report.md.\n")
+    assert ran_side_by_side(environment) == set()
 
 
 def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(environment: Path) -> None:
@@ -205,11 +314,13 @@ def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(environment: Path
 def test_make_sweeps_trains_the_rows_of_those_named_or_of_all(environment: Path) -> None:
     readme(environment, ". .venv/bin/activate")
     gamma, init, codes = "photos-lattice_gamma_0_5", "photos-lattice_init_5", "photos-vq_codes_8"
-    stages = {row: {f"train_sweep@{row}", f"evaluate_sweep@{row}"} for row in (gamma, init, codes)}
-    output = readme(environment, 'make sweeps SWEEPS="gamma init"')
-    assert ran(output) == {"plan", "report"} | stages[gamma] | stages[init]
+    stages = {row: {f"pipeline.train {row}", f"pipeline.evaluate {row}"} for row in (gamma, init, codes)}
+    files.remove(environment / "reports/logs")
+    readme(environment, 'make sweeps SWEEPS="gamma init"')
+    assert ran_side_by_side(environment) == {"pipeline.plan"} | stages[gamma] | stages[init]
     assert files.read_json(environment / f"reports/runs/{gamma}.json")["settings"]["train"]["epochs"] == 3
-    assert ran(readme(environment, "make sweeps")) == {"plan", "report"} | stages[codes]
+    readme(environment, "make sweeps")
+    assert ran_side_by_side(environment) == {"pipeline.plan"} | stages[codes]
     report = (environment / "reports/report.md").read_text()
     assert all(f"settings/{row}.yaml" in report for row in stages)
     change(environment, grid={"sweeps": []})

@@ -208,10 +208,25 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
 def test_a_seed_that_fails_stops_the_others() -> None:
     torch.set_num_threads(2)
     with pytest.raises(ZeroDivisionError):
-        parallel.parallel_map(_fails_or_waits, [3600, 0], CPU)
+        parallel.parallel_map(_fails_or_waits, [3600, 0], CPU, 1)
     with pytest.raises(UserError, match="one of 2 processes was killed.*run the same command again to go on"):
-        parallel.parallel_map(_is_killed, [0, 1], CPU)
-    assert parallel.parallel_map(str, [3, 1, 2], CPU) == ["3", "1", "2"]
+        parallel.parallel_map(_is_killed, [0, 1], CPU, 1)
+    assert parallel.parallel_map(str, [3, 1, 2], CPU, 1) == ["3", "1", "2"]
+
+
+def test_weights_depend_on_no_machines_cores(paths: Paths) -> None:
+    """One seed alone, and three with 1 and 4 threads for all; 1, 2 and 3 threads for a seed would round differently."""
+    row, options = "photos-lattice", {"batch_size": 40}
+    files.write_yaml(paths.row_settings(row), tiny.settings("lattice", seeds=(0, 1, 2), **options))
+    weights = []
+    for threads in ("1", "4"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-m", "pipeline.train", row], cwd=paths.root, env=environment, check=True)
+        weights.append([files.digest(paths.weights(row, seed)) for seed in (0, 1, 2)])
+    assert weights[0] == weights[1]
+    torch.set_num_threads(3)
+    trained(paths, "lattice", **options)
+    assert files.digest(paths.weights(row, 0)) == weights[0][0]
 
 
 def _fails_or_waits(seconds: int) -> None:
