@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.core.errors import UserError
@@ -40,12 +40,6 @@ class Section(BaseModel):
 
 
 Schema = TypeVar("Schema", bound=Section)
-
-
-def optional(schema: type[Schema]) -> type[Schema]:
-    """The same section where every key may be left out: what a data set, variant or sweep changes in it."""
-    fields: dict[str, Any] = {name: (field.rebuild_annotation(), None) for name, field in schema.model_fields.items()}
-    return create_model(f"{schema.__name__}Changes", __base__=schema, **fields)
 
 
 def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] | None = None) -> Schema:
