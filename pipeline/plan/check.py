@@ -61,7 +61,10 @@ def plan(params: dict[str, Any], path: Path = config.PARAMS) -> Plan:
         rows = [every[dataset, variant] for dataset in grid.datasets for variant in grid.variants]
         sweep_rows = [every[dataset, variant] for dataset in grid.datasets for variant in grid.sweeps]
         check_quantizers([*rows, *sweep_rows])
-        built = build_datasets(data)
+        built: dict[str, Dataset] = {}
+        for name, settings in data.items():
+            with at_place(f"datasets.{name}.data"):
+                built[name] = datasets.find(name)(**settings)
         check_images(file, [*rows, *sweep_rows], built)
     return Plan(
         file=file,
@@ -180,19 +183,6 @@ def check_quantizers(rows: Iterable[Row]) -> None:
         settings = {key: value for key, value in row.quantizer.items() if key != "name"}
         with at_place(f"{place}.quantizer"):
             quantizers.find(row.quantizer["name"])(row.model["dim"], **settings)
-
-
-def build_datasets(data: Mapping[str, dict[str, Any]]) -> dict[str, Dataset]:
-    """The data sets by their settings.
-
-    Raises:
-        UserError: settings that are right by themselves do not fit together.
-    """
-    built = {}
-    for name, settings in data.items():
-        with at_place(f"datasets.{name}.data"):
-            built[name] = datasets.find(name)(**settings)
-    return built
 
 
 def check_images(file: File, rows: Iterable[Row], built: Mapping[str, Dataset]) -> None:

@@ -235,11 +235,11 @@ def taken(found: Stated, schema: type[Section], name: str) -> dict[str, Any]:
     Raises:
         UserError: an unknown or missing key, a wrong type, a value out of range.
     """
-    last = {key: list(places.items())[-1] for key, places in found.items()}
-    names = {key: dotted for key, (dotted, _) in last.items()}
-    values = {
-        key: value for key, (dotted, value) in last.items() if key in schema.model_fields or dotted.count(".") > 1
-    }
+    values, names = {}, {}
+    for key, places in found.items():
+        *_, (dotted, value) = places.items()
+        if key in schema.model_fields or dotted.count(".") > 1:
+            values[key], names[key] = value, dotted
     return check(schema, values, name, names).model_dump()
 
 
