@@ -80,10 +80,9 @@ def list_in_grid(params: dict[str, Any], key: str, chosen: Sequence[str], path: 
 def write(plan: Plan, paths: Paths) -> None:
     """Write all settings files; those of rows that are no longer planned go."""
     rows = [*plan.rows, *plan.sweep_rows]
-    names = dict.fromkeys(row.quantizer["name"] for row in rows)
     code = {
         name: digests("pipeline.train.loop", f"pipeline.quantizers.{name}", without=["pipeline.datasets"])
-        for name in names
+        for name in {row.quantizer["name"] for row in rows}
     }
     measuring = digests(
         "pipeline.evaluate",
@@ -110,7 +109,6 @@ def write(plan: Plan, paths: Paths) -> None:
 
 def for_report(plan: Plan) -> dict[str, Any]:
     """What the report shows, and what it calls it. A sweep without a title and symbol is called as its setting."""
-    grid = plan.file.grid
     sweeps: dict[str, Any] = {}
     quantizer_of = {row.variant: row.quantizer["name"] for row in plan.rows}
     for row in plan.sweep_rows:
@@ -124,11 +122,8 @@ def for_report(plan: Plan) -> dict[str, Any]:
         quantizer_of[made_from["variant"]] = row.quantizer["name"]
     return {
         "rows": [row.name for row in plan.rows],
-        "datasets": grid.datasets,
-        "variants": grid.variants,
-        "seeds": grid.seeds,
+        **plan.file.grid.model_dump(),
         "sweeps": sweeps,
-        "benchmark": grid.benchmark,
         "labels": {variant: label(plan.file.variants[variant], name) for variant, name in quantizer_of.items()},
         "measures": [
             {key: value for key, value in vars(measure).items() if key != "compute"} for measure in metrics.MEASURES

@@ -168,7 +168,8 @@ def test_numbers_are_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
 
 def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]) -> None:
     params = put(put(params, "datasets", {}), "grid.datasets", ["fashion_mnist"])
-    rows = {variant: row(params, "fashion_mnist", variant) for variant in params["variants"]}
+    file = config.File.model_validate(params)
+    rows = {variant: config.row(file, "fashion_mnist", variant) for variant in params["variants"]}
     published = {"epochs": 5, "batch_size": 64, "lr": 1e-3, "lr_decay": 0.0}
     names = {"vq", "vq_ema", "lattice", "lattice_dense", "lattice_wide", "lattice_frozen", "lattice_ramp"}
     switched = {"vq_ema_unstored", "vq_ema_counted", "lattice_linear", "lattice_linear_latent"}
@@ -201,8 +202,8 @@ def test_a_row_holds_what_it_uses_and_no_other(params: dict[str, Any]) -> None:
 def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(gamma: float) -> None:
     params = config.read_params(ROOT / "params.yaml")
     before, after = (
-        {variant: row(p, "photos", variant) for variant in params["grid"]["variants"]}
-        for p in (params, put(params, "quantizer.gamma", gamma))
+        {variant: config.row(file, "photos", variant) for variant in params["grid"]["variants"]}
+        for file in map(config.File.model_validate, (params, put(params, "quantizer.gamma", gamma)))
     )
     changed = {name for name in before if before[name] != after[name]}
     wanted = {"lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected"} & before.keys()
