@@ -2,9 +2,9 @@
 # make sweeps      the same with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
 # make benchmark   the same with time and memory, each beside what others would write: make benchmark PARTS="search"
 # make check       what is wrong in params.yaml, in one sentence
-# make test        lint, types and all tests
+# make test        lint, types and all tests; make test-fast leaves the slow ones out
 .DEFAULT_GOAL := report
-.PHONY: install report benchmark sweeps check repository snapshot test lint format clean
+.PHONY: install report benchmark sweeps check repository snapshot test test-fast lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -40,12 +40,19 @@ check: install
 # so is that DVC needs a git repository
 repository:
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "error: $(CURDIR) is in no git repository, which DVC needs; run \`git init\` here first." >&2; exit 1; }
+
 # keep the report that stands under reports/reference/
 snapshot: install
 	python -m pipeline.report.snapshot
 
+# as many processes as cores; tests that share a costly fixture stay in one of them
+PYTEST := pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+
 test: install lint
-	pytest
+	$(PYTEST)
+
+test-fast: install
+	$(PYTEST) -m "not slow"
 
 lint: install
 	ruff check

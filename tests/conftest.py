@@ -22,6 +22,18 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep in one process the tests that share a costly fixture: those of a file, and all of the report's.
+
+    Slow files come first, so that no process is left with one of them at the end.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        group = item.path.parent if item.path.parent.name == "report" else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Small tensors are quicker on one thread, and two test processes do not get into each other's way."""

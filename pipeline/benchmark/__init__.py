@@ -17,6 +17,6 @@ import pkgutil
 from pathlib import Path
 
 
-def parts() -> list[str]:
+def part_names() -> list[str]:
     """The names of the parts, without importing them: `plan` and the report need no torch."""
     return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "parts")]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pipeline.benchmark import clock, machine, parts
+from pipeline.benchmark import clock, machine, part_names
 from pipeline.benchmark.scale import Scale, scale
 from pipeline.core import cli, devices, files, provenance
 from pipeline.core.paths import Paths
@@ -19,7 +19,7 @@ from pipeline.core.paths import Paths
 
 def main(paths: Paths = Paths()) -> None:
     parser = argparse.ArgumentParser(description="Measure time and memory beside what others would write.")
-    parser.add_argument("part", choices=parts())
+    parser.add_argument("part", choices=part_names())
     parser.add_argument("--quick", action="store_true", help="very small: to see that it runs, not to be believed")
     parser.add_argument("--threads", type=int, default=None, help="threads on the CPU; by default all cores")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")

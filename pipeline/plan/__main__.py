@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import metrics, quantizers
-from pipeline.benchmark import parts
+from pipeline.benchmark import part_names
 from pipeline.core import cli, files, registry
 from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
@@ -66,7 +66,7 @@ def list_in_grid(params: dict[str, Any], key: str, chosen: Sequence[str], path: 
     if isinstance(params.get("grid"), dict):
         params["grid"][key] = []  # what it lists now need not be right
     file = check.plan(params, path).file
-    names = chosen or parts()
+    names = chosen or part_names()
     if key == "sweeps":
         check.require("--sweeps", chosen, file.sweeps)
         names = [row for row, sweep in file.sweep_rows.items() if sweep["name"] in (chosen or file.sweeps)]

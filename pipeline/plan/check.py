@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, create_model
 
 from pipeline import datasets, quantizers
-from pipeline.benchmark import parts
+from pipeline.benchmark import part_names
 from pipeline.core.errors import UserError, at_place
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
@@ -125,7 +125,7 @@ def check_references(file: File) -> None:
     require("datasets", file.datasets, datasets.names())
     require("grid.datasets", file.grid.datasets, datasets.names())
     require("grid.variants", file.grid.variants, file.variants)
-    require("grid.benchmark", file.grid.benchmark, parts())
+    require("grid.benchmark", file.grid.benchmark, part_names())
     settings = [f"{section}.{key}" for section in CHANGED for key in dict(getattr(file, section))]
     for name, sweep in file.sweeps.items():
         require(f"sweeps.{name}.variants", sweep.variants, file.variants)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import ROOT, make_quantizer
 
-from pipeline.benchmark import apart, clock, compare, machine, opponents, parts
+from pipeline.benchmark import apart, clock, compare, machine, opponents, part_names
 from pipeline.benchmark.__main__ import main, results
 from pipeline.benchmark.parts import memory, overhead, quantizers, search, starting, training
 from pipeline.benchmark.scale import QUICK
@@ -27,10 +27,12 @@ CPU = torch.device("cpu")
 
 
 def test_the_parts_are_known_without_torch() -> None:
-    code = "import sys; from pipeline.benchmark import parts; print(*parts()); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from pipeline.benchmark import part_names; print(*part_names()); assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == parts()
-    assert {"search", "quantizers", "training", "counting", "memory", "starting", "overhead"} <= set(parts())
+    assert done.stdout.split() == part_names()
+    assert {"search", "quantizers", "training", "counting", "memory", "starting", "overhead"} <= set(part_names())
 
 
 @pytest.fixture
@@ -43,6 +45,7 @@ def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 SMALLEST = dataclasses.replace(QUICK, codes=(64,), grid=((512, 128),))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("slow_machine")
 @pytest.mark.parametrize(
     ("part", "groups"), [("search", {"search"}), ("quantizers", {"quantizer"}), ("training", {"step", "epoch"})]
@@ -95,6 +98,7 @@ def test_contestants_take_turns_and_each_begins_a_round() -> None:
     assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3, "c": 3}
 
 
+@pytest.mark.slow
 def test_dvc_is_timed_with_the_real_stages_and_idle_commands(tmp_path: Path, params: dict[str, Any]) -> None:
     for name in ("pipeline", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -205,6 +209,7 @@ def counting_up(device: torch.device, times: int) -> clock.Call:
     return lambda: next(left)
 
 
+@pytest.mark.slow
 def test_a_contestant_apart_is_made_there_and_times_itself() -> None:
     side = apart.Side(CPU)
     call = side.make(counting_up, 2)

@@ -233,6 +233,7 @@ for stage, *arguments in (("plan",), ("download", "stripes"), ("preprocess", "st
 """
 
 
+@pytest.mark.slow
 def test_a_new_data_set_is_one_file(tmp_path: Path) -> None:
     """Its file in a copy of the project, its name in grid.datasets: it is planned, downloaded and prepared."""
     ignored = shutil.ignore_patterns("__pycache__")

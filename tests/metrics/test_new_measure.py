@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
@@ -30,6 +31,7 @@ for command in ("plan", "download photos", "preprocess photos", "train photos-vq
 """
 
 
+@pytest.mark.slow
 def test_a_new_measure_is_one_entry_in_one_file(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "pipeline/metrics/worst.py").write_text(MEASURE, encoding="utf-8")

@@ -174,7 +174,7 @@ def test_parts_of_the_benchmark_are_listed_likewise(project: Path, monkeypatch: 
     run(monkeypatch, "--benchmark", "search")
     assert grid(project)["benchmark"] == ["search"]
     run(monkeypatch, "--benchmark")
-    assert grid(project)["benchmark"] == benchmark.parts()
+    assert grid(project)["benchmark"] == benchmark.part_names()
 
 
 def grid(path: Path) -> dict[str, Any]:

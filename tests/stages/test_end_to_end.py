@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -10,12 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import made_sources
+import numpy as np
 import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
 from pipeline.core import files
 
+pytestmark = pytest.mark.slow
 DVC = [sys.executable, "-m", "dvc"]
 PLAN = [sys.executable, "-m", "pipeline.plan"]
 
@@ -31,7 +35,27 @@ def shell(folder: Path, *words: str, status: int | None = 0) -> str:
     return done.stdout
 
 
+def readme(folder: Path, command: str, **replaced: str) -> str:
+    """Run a command as it stands in the README, but for words that stand for something of the user's."""
+    assert command in readme_commands(), f"the README does not hold `{command}`"
+    for word, text in replaced.items():
+        assert word in command
+        command = command.replace(word, text)
+    return shell(folder, "bash", "-c", command)
+
+
+def readme_commands() -> list[str]:
+    """The lines of the README's console blocks, without comments."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
 VARIANTS = ["vq", "lattice", "lattice_dense"]
+SWEEPS = {
+    "gamma": {"setting": "quantizer.gamma", "values": [0.5], "variants": ["lattice"], "train": {"epochs": 3}},
+    "init": {"setting": "quantizer.init", "values": [5.0], "variants": ["lattice"], "train": {"epochs": 1}},
+    "codes": {"setting": "quantizer.num_codes", "values": [8], "variants": ["vq"], "train": {"epochs": 1}},
+}
 
 
 def both(*variants: str) -> set[str]:
@@ -49,6 +73,15 @@ def change(folder: Path, **sections: dict[str, Any]) -> None:
     params = yaml.load(path.read_text())
     for section, update in sections.items():
         params[section].update(update)
+    with path.open("w") as file:
+        yaml.dump(params, file)
+
+
+def drop_sweeps(folder: Path) -> None:
+    """Leave only the sweeps that are made small here."""
+    yaml, path = YAML(), folder / "params.yaml"
+    params = yaml.load(path.read_text())
+    params["sweeps"] = {}
     with path.open("w") as file:
         yaml.dump(params, file)
 
@@ -71,7 +104,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file() and not re.match(r"(reports/(?!benchmark)|tests/|dvc\.lock)", name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    sweep = {"setting": "quantizer.gamma", "values": [0.5], "variants": ["lattice"], "train": {"epochs": 3}}
+    if (ROOT / ".venv/installed").is_file():
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        os.utime(folder / "requirements.txt", (0, 0))  # `make` need not install anything
+    drop_sweeps(folder)
     change(
         folder,
         grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
@@ -80,7 +116,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train={"epochs": 1, "batch_size": 16},
         evaluate={"pictures": 2, "moving_batches": 2},
         datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 2}}},
-        sweeps={"gamma": sweep},
+        sweeps=SWEEPS,
     )
     shell(folder, "git", "init", "-q")
     commit(folder, "start")
@@ -114,44 +150,94 @@ def test_the_report_holds_every_row(project: Path) -> None:
 
 
 def test_gamma_runs_the_rows_again_that_take_it_from_the_default(clean: Path) -> None:
-    output = shell(clean, *DVC, "exp", "run", "-S", "quantizer.gamma=-1")
+    output = readme(clean, "dvc exp run -S quantizer.gamma=-1")
     assert ran(output) == {"plan", "report"} | both("lattice")
-    changes = shell(clean, *DVC, "metrics", "diff")
+    changes = readme(clean, "dvc metrics diff")
     assert "photos.lattice.test_mse.mean" in changes
     assert not re.search(r"photos\.(vq|lattice_dense)\.", changes)
+    assert "workspace" in readme(clean, "dvc exp show")
+
+
+def test_a_smaller_grid_trains_nothing(clean: Path) -> None:
+    output = readme(clean, "dvc exp run -S 'grid.variants=[vq,lattice]'")
+    assert ran(output) == {"plan", "report"}
+    assert files.read_json(clean / "reports/metrics.json")["photos"].keys() == {"vq", "lattice"}
 
 
 def test_a_parameter_of_the_data_set_has_its_effect_and_one_that_no_row_takes_is_told(clean: Path) -> None:
-    options = ["-S", "train.lr=1e-5", "-S", "datasets.photos.train.epochs=1", "-S", "grid.variants=[vq]"]
-    output = shell(clean, *DVC, "exp", "run", *options)
-    assert ran(output) == {"plan", "report"} | both("vq")
+    output = readme(clean, "dvc exp run -S train.lr=1e-5 -S datasets.photos.train.epochs=1")
+    assert ran(output) == {"plan", "report"} | both(*VARIANTS)
     assert "params.yaml: train.epochs is taken by no row, since datasets.photos states its own" in output
     train = files.read_yaml(clean / "reports/settings/photos-vq.yaml")["train"]
     assert (train["lr"], train["epochs"]) == (1e-5, 1)
     assert len((clean / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 1
-    assert files.read_json(clean / "reports/metrics.json")["photos"].keys() == {"vq"}  # the others' files are there yet
-
-
-def test_rows_of_sweeps_come_and_go_with_the_grid(clean: Path) -> None:
-    shell(clean, *PLAN, "--sweeps", "gamma")
-    output = shell(clean, *DVC, "repro")
-    row = "photos-lattice_gamma_0_5"
-    assert ran(output) == {"plan", f"train_sweep@{row}", f"evaluate_sweep@{row}", "report"}
-    settings = files.read_json(clean / f"reports/runs/{row}.json")["settings"]
-    assert (settings["quantizer"]["gamma"], settings["train"]["epochs"]) == (0.5, 3)  # over the data set's 2
-    assert (clean / f"models/{row}/seed-0.safetensors").is_file()
-    assert f"settings/{row}.yaml" in (clean / "reports/report.md").read_text()
-    change(clean, grid={"sweeps": []})
-    assert ran(shell(clean, *DVC, "repro")) == {"plan", "report"}
-    assert row not in (clean / "reports/report.md").read_text()
-    assert not (clean / f"reports/settings/{row}.yaml").exists()
 
 
 def test_learning_curves_are_plots(clean: Path) -> None:
-    shell(clean, *DVC, "plots", "show", "--out", "plots")
-    page = (clean / "plots/index.html").read_text()
+    readme(clean, "dvc plots show")
+    page = (clean / "dvc_plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
+
+
+@pytest.fixture
+def environment(clean: Path) -> Path:
+    """The project with the virtual environment that `make` uses."""
+    if not (clean / ".venv").exists():
+        pytest.skip("there is no .venv; `make test` makes it")
+    return clean
+
+
+def test_make_report_does_nothing_again(environment: Path) -> None:
+    output = readme(environment, "make report")
+    assert ran(output) == set()
+    assert "Open reports/report.md." in output
+
+
+def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(environment: Path) -> None:
+    assert "make test" in readme_commands()
+    fast, full = (shell(environment, "make", "--dry-run", target) for target in ("test-fast", "test"))
+    assert "not slow" in fast
+    assert "not slow" not in full
+    assert all(tool in full for tool in ("ruff check", "mypy", "pytest"))
+
+
+def test_make_sweeps_trains_the_rows_of_those_named_or_of_all(environment: Path) -> None:
+    readme(environment, ". .venv/bin/activate")
+    gamma, init, codes = "photos-lattice_gamma_0_5", "photos-lattice_init_5", "photos-vq_codes_8"
+    stages = {row: {f"train_sweep@{row}", f"evaluate_sweep@{row}"} for row in (gamma, init, codes)}
+    output = readme(environment, 'make sweeps SWEEPS="gamma init"')
+    assert ran(output) == {"plan", "report"} | stages[gamma] | stages[init]
+    assert files.read_json(environment / f"reports/runs/{gamma}.json")["settings"]["train"]["epochs"] == 3
+    assert ran(readme(environment, "make sweeps")) == {"plan", "report"} | stages[codes]
+    report = (environment / "reports/report.md").read_text()
+    assert all(f"settings/{row}.yaml" in report for row in stages)
+    change(environment, grid={"sweeps": []})
+    assert ran(shell(environment, *DVC, "repro")) == {"plan", "report"}
+    assert gamma not in (environment / "reports/report.md").read_text()
+    assert not (environment / f"reports/settings/{gamma}.yaml").exists()
+
+
+def test_other_data_sets_come_from_a_mirror(clean: Path, tmp_path: Path) -> None:
+    settings = {}
+    for name in ("mnist", "fashion_mnist"):
+        (tmp_path / name).mkdir()
+        settings[name] = {"data": getattr(made_sources, name)(tmp_path / name, np.random.default_rng(0))}
+    change(clean, grid={"variants": ["vq"]}, datasets=settings)
+    command = "VQ_MIRROR=/path/to/mirror dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'"
+    brought = {f"{stage}@{name}" for stage in ("download", "preprocess") for name in settings}
+    trained = {f"{stage}@{name}-vq" for stage in ("train", "evaluate") for name in settings}
+    assert ran(readme(clean, command, **{"/path/to/mirror": str(tmp_path)})) == {"plan", "report"} | brought | trained
+    change(clean, data={"mirror": str(tmp_path)})
+    shutil.rmtree(clean / "data/raw/mnist")
+    assert ran(readme(clean, "dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'")) <= {"plan", "download@mnist"}
+    assert (clean / "data/raw/mnist/t10k-images-idx3-ubyte.gz").is_file()
+
+
+def test_every_command_of_the_readme_is_run_here() -> None:
+    tree = ast.parse(Path(__file__).read_text())
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert [command for command in readme_commands() if command not in texts] == []
 
 
 # what is refused

@@ -138,6 +138,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_process_loses_no_finished_epoch(
     paths: Paths, processes: int, monkeypatch: pytest.MonkeyPatch
@@ -276,6 +277,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_the_step_but_for_rounding(tmp_path: Path) -> None:
     """In a process where shapes are not checked: the compiler cannot follow the checks."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CXX": "no-such-compiler"}
