@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -51,23 +51,17 @@ def keep_freed_memory() -> None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: what is free at the heap's end stays
 
 
-def progress(items: Iterable[Item], what: str, total: int | None = None, unit: str = "it") -> Iterator[Item]:
+def progress(items: Iterable[Item], what: str, total: int, unit: str) -> Iterator[Item]:
     """Pass `items` on with a progress bar on a terminal, or a line in the log every half minute."""
     alone = multiprocessing.parent_process() is None  # the bars of several processes would overwrite each other
     if alone and sys.stderr.isatty() and not os.environ.get("CI"):
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    yield from _progress_lines(items, what, total, unit)
-
-
-def _progress_lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
     start = last_line = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
         if now - last_line >= 30:  # seconds between two lines of a log
             last_line = now
-            share = f" of {total} ({100 * done / total:.0f} %)" if total else ""
-            log.info("%s: %d%s %s, %.1f %s/s", what, done, share, unit, done / (now - start), unit)
+            percent, speed = 100 * done / total, done / (now - start)
+            log.info("%s: %d of %d (%.0f %%) %s, %.1f %s/s", what, done, total, percent, unit, speed, unit)

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -45,21 +45,20 @@ def parallel_map(
     # Forked processes need not load torch again, which takes longer than a small evaluation; elsewhere it is not safe.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(processes, context, _begin, (threads,)) as pool:
-        waiting = [pool.submit(work, item) for item in items]
-        done, others = wait(waiting, return_when=FIRST_EXCEPTION)
-        failed = [future.exception() for future in waiting if future in done and future.exception()]
-        if failed:
-            for future in others:
-                future.cancel()
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BrokenProcessPool:  # which stops the others by itself
+            raise UserError(
+                f"one of {processes} processes was killed, perhaps for want of memory; run the same command again to "
+                "go on."
+            ) from None
+        except Exception:
             for process in multiprocessing.active_children():
                 process.terminate()
-    if failed and isinstance(failed[0], BrokenProcessPool):
-        raise UserError(
-            f"one of {processes} processes was killed, perhaps for want of memory; run the same command again to go on."
-        )
-    if failed:
-        raise failed[0]  # type: ignore[misc]
-    return [future.result() for future in waiting]
+            raise
+    return [future.result() for future in futures]
 
 
 def at_a_time(items: int, device: torch.device, threads: int) -> int:

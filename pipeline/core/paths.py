@@ -54,10 +54,6 @@ class Paths:
         """What a data set's download and preparation depend on."""
         return self.settings / "data" / f"{dataset}.yaml"
 
-    def download_settings(self, dataset: str) -> Path:
-        """What a data set's download alone depends on."""
-        return self.settings / "download" / f"{dataset}.yaml"
-
     def raw(self, dataset: str) -> Path:
         return self.root / "data" / "raw" / dataset
 

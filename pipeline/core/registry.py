@@ -19,14 +19,8 @@ Base = TypeVar("Base")
 
 def names(package: ModuleType) -> list[str]:
     """The names one may write in params.yaml: the files of the folder."""
-    return list(_names(tuple(package.__path__)))
-
-
-@functools.cache  # asked for hundreds of times while params.yaml is checked
-def _names(folders: tuple[str, ...]) -> list[str]:
-    return sorted(
-        module.name for module in pkgutil.iter_modules(folders) if not module.ispkg and not module.name.startswith("_")
-    )
+    modules = pkgutil.iter_modules(package.__path__)
+    return sorted(module.name for module in modules if not module.ispkg and not module.name.startswith("_"))
 
 
 def find(package: ModuleType, base: type[Base], name: str) -> type[Base]:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.core.errors import UserError
@@ -24,28 +24,23 @@ class Section(BaseModel):
     def _check_keys(cls, values: Any) -> Any:
         """Refuse unknown and missing keys before any value: a misspelt key is otherwise reported as a missing one."""
         if isinstance(values, dict):
-            takes = f"takes {', '.join(cls.model_fields)}"
             for key in values:
                 if key in cls.renamed:
-                    raise PydanticCustomError(
-                        "keys", "{key} is now called {now}", {"key": key, "now": cls.renamed[key]}
-                    )
+                    raise _key_error(key, f"is now called {cls.renamed[key]}")
                 if key not in cls.model_fields:
-                    hint = did_you_mean(key, cls.model_fields)
-                    raise PydanticCustomError("keys", "{key} is unknown", {"key": key, "hint": hint, "takes": takes})
+                    raise _key_error(key, f"is unknown{did_you_mean(key, cls.model_fields)}", cls.model_fields)
             for key, field in cls.model_fields.items():
                 if field.is_required() and key not in values:
-                    raise PydanticCustomError("keys", "{key} is missing", {"key": key, "takes": takes})
+                    raise _key_error(key, "is missing", cls.model_fields)
         return values
 
 
+def _key_error(key: object, problem: str, takes: Iterable[str] = ()) -> PydanticCustomError:
+    """The error of a key. `_sentence` puts the key's place before it, and the section before what it takes."""
+    return PydanticCustomError("key", "{key} {problem}", {"key": key, "problem": problem, "takes": ", ".join(takes)})
+
+
 Schema = TypeVar("Schema", bound=Section)
-
-
-def optional(schema: type[Schema]) -> type[Schema]:
-    """The same section where every key may be left out: what a data set, variant or sweep changes in it."""
-    fields: dict[str, Any] = {name: (field.rebuild_annotation(), None) for name, field in schema.model_fields.items()}
-    return create_model(f"{schema.__name__}Changes", __base__=schema, **fields)
 
 
 def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] | None = None) -> Schema:
@@ -73,12 +68,9 @@ def _sentence(errors: list[ErrorDetails], values: Any, name: str, keys: Mapping[
     first = errors[0]
     path, value = _locate(values, first["loc"])
     context = first.get("ctx", {})
-    if first["type"] == "keys":
-        key = _dotted((*path, context["key"]), keys)
-        if "now" in context:
-            return f"{key} is now called {context['now']}."
-        problem = "is missing" if "hint" not in context else f"is unknown{context['hint']}"
-        return f"{key} {problem}; {path[-1] if path else name} {context['takes']}."
+    if first["type"] == "key":
+        takes = f"; {path[-1] if path else name} takes {context['takes']}" if context["takes"] else ""
+        return f"{_dotted((*path, context['key']), keys)} {context['problem']}{takes}."
     same = [error for error in errors if _locate(values, error["loc"])[0] == path]  # one per type it might have had
     expected = " or ".join(dict.fromkeys(map(_expected, same))).replace(" or be ", " or ")
     hint = f" (write [{value}])" if isinstance(value, str) and "valid list" in expected else ""

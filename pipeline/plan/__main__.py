@@ -26,7 +26,7 @@ from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
 from pipeline.plan import check, config, edit
 from pipeline.plan.check import Plan
-from pipeline.plan.config import Params, Sweep, Variant
+from pipeline.plan.config import Variant
 
 
 def main() -> None:
@@ -46,40 +46,43 @@ def main() -> None:
         list_in_grid(params, "benchmark", arguments.benchmark, paths.params)
     else:
         plan = check.plan(params, paths.params)
-        if plan.unused:
-            cli.log.info("%s: %s.", paths.params, plan.unused)
         if not arguments.check:
             write(plan, paths)
+            for sentence in check.unused(plan):
+                cli.log.info("%s: %s.", paths.params, sentence)
             cli.log.info("planned %d rows in %s", len(plan.rows) + len(plan.sweep_rows), paths.settings)
 
 
-def list_in_grid(params: Params, key: str, chosen: Sequence[str], path: Path) -> None:
+def list_in_grid(params: dict[str, Any], key: str, chosen: Sequence[str], path: Path) -> None:
     """Write params.yaml with the rows of sweeps, or parts of the benchmark, at grid.`key`, if all of it is right.
 
     Args:
+        params: what the file holds; changed likewise.
         chosen: sweeps or parts; all where none is named.
 
     Raises:
         UserError: it is not right; the file stays as it is.
     """
-    grid = params.get("grid")
-    others = {**params, "grid": {**grid, key: []}} if isinstance(grid, dict) else params
-    check.plan(others, path)  # before anything is looked up in it
-    names = check.sweep_rows(params, chosen) if key == "sweeps" else chosen or part_names()
-    check.plan({**others, "grid": {**others["grid"], key: names}}, path)
-    text = edit.replace_list(path.read_bytes().decode(), "grid", key, names)
+    if isinstance(params.get("grid"), dict):
+        params["grid"][key] = []  # what it lists now need not be right
+    file = check.plan(params, path).file
+    names = chosen or part_names()
+    if key == "sweeps":
+        check.require("--sweeps", chosen, file.sweeps)
+        names = [row for row, sweep in file.sweep_rows.items() if sweep["name"] in (chosen or file.sweeps)]
+    params["grid"][key] = names
+    check.plan(params, path)
     with files.replacing(path) as beside:
-        beside.write_bytes(text.encode())
+        beside.write_bytes(edit.replace_list(path.read_bytes().decode(), "grid", key, names).encode())
     cli.log.info("%s: names in grid.%s: %d", path, key, len(names))
 
 
 def write(plan: Plan, paths: Paths) -> None:
     """Write all settings files; those of rows that are no longer planned go."""
     rows = [*plan.rows, *plan.sweep_rows]
-    names = dict.fromkeys(row.quantizer["name"] for row in rows)
     code = {
         name: digests("pipeline.train.loop", f"pipeline.quantizers.{name}", without=["pipeline.datasets"])
-        for name in names
+        for name in {row.quantizer["name"] for row in rows}
     }
     measuring = digests(
         "pipeline.evaluate",
@@ -105,34 +108,27 @@ def write(plan: Plan, paths: Paths) -> None:
 
 
 def for_report(plan: Plan) -> dict[str, Any]:
-    """What the report shows, and what it calls it."""
-    grid = plan.file.grid
-    quantizer_of = {row.variant: row.quantizer["name"] for row in plan.rows}
-    quantizer_of |= {row.sweep["variant"]: row.quantizer["name"] for row in plan.sweep_rows if row.sweep}
+    """What the report shows, and what it calls it. A sweep without a title and symbol is called as its setting."""
     sweeps: dict[str, Any] = {}
+    quantizer_of = {row.variant: row.quantizer["name"] for row in plan.rows}
     for row in plan.sweep_rows:
-        if row.sweep:
-            name = row.sweep["name"]
-            sweeps.setdefault(name, {**describe_sweep(plan.file.sweeps[name]), "rows": []})["rows"].append(row.name)
+        made_from = plan.file.sweep_rows[row.variant]
+        name = made_from["name"]
+        if name not in sweeps:
+            sweep = plan.file.sweeps[name]
+            called = {"title": sweep.title or sweep.setting, "symbol": sweep.symbol or sweep.setting.split(".")[1]}
+            sweeps[name] = {**sweep.model_dump(), **called, "rows": []}
+        sweeps[name]["rows"].append(row.name)
+        quantizer_of[made_from["variant"]] = row.quantizer["name"]
     return {
         "rows": [row.name for row in plan.rows],
-        "datasets": grid.datasets,
-        "variants": grid.variants,
-        "seeds": grid.seeds,
+        **plan.file.grid.model_dump(),
         "sweeps": sweeps,
-        "benchmark": grid.benchmark,
         "labels": {variant: label(plan.file.variants[variant], name) for variant, name in quantizer_of.items()},
         "measures": [
             {key: value for key, value in vars(measure).items() if key != "compute"} for measure in metrics.MEASURES
         ],
     }
-
-
-def describe_sweep(sweep: Sweep) -> dict[str, Any]:
-    """A sweep as params.yaml states it; without a title and symbol it is called as its setting."""
-    called = {"title": sweep.title or sweep.setting, "symbol": sweep.symbol or sweep.setting.split(".")[1]}
-    changes: dict[str, Any] = {section: {} for section in config.CHANGED}
-    return {"measures": sweep.measures, **changes, **sweep.model_dump(exclude_unset=True), **called}
 
 
 def label(variant: Variant, quantizer: str) -> dict[str, str]:

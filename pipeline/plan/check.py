@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +12,14 @@ from pydantic import AfterValidator, create_model
 
 from pipeline import datasets, quantizers
 from pipeline.benchmark import part_names
-from pipeline.core.errors import UserError
+from pipeline.core.errors import UserError, at_place
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
 from pipeline.core.schema import Section, check, did_you_mean
 from pipeline.datasets import Dataset
 from pipeline.metrics import MEASURES
 from pipeline.plan import config
-from pipeline.plan.config import CHANGED, File, Grid, Params, Row
+from pipeline.plan.config import CHANGED, File, Row
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class Plan:
         sweep_rows: those of grid.sweeps.
         data: the settings of the grid's data sets.
         datasets: the grid's data sets.
-        unused: a line on the parameters that no row takes; empty if there are none.
     """
 
     file: File
@@ -41,10 +38,9 @@ class Plan:
     sweep_rows: list[Row]
     data: dict[str, dict[str, Any]]
     datasets: dict[str, Dataset]
-    unused: str
 
 
-def plan(params: Params, path: Path = config.PARAMS) -> Plan:
+def plan(params: dict[str, Any], path: Path = config.PARAMS) -> Plan:
     """Check all of params.yaml, also what the grid leaves out.
 
     Args:
@@ -53,40 +49,33 @@ def plan(params: Params, path: Path = config.PARAMS) -> Plan:
     Raises:
         UserError: the first thing that is wrong.
     """
-    try:
+    with at_place(path):
         check_names(params)
         file = check(File, params, "params.yaml")
-        check_defaults(params)
-        check_references(params, file.grid)
-        return _plan(params, file)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-
-
-def _plan(params: Params, file: File) -> Plan:
-    grid, swept = file.grid, config.sweep_values(params)
-    row = functools.partial(config.row, params, seeds=grid.seeds)
-    data = {name: config.data(params, name) for name in dict.fromkeys([*grid.datasets, *params["datasets"]])}
-    for dataset in data:  # also the rows that the grid leaves out
-        for variant in params["variants"]:
-            row(dataset, variant)
-    sweep_rows = {(d, name): row(d, name, swept=value) for d in grid.datasets for name, value in swept.items()}
-    rows = [row(dataset, variant) for dataset in grid.datasets for variant in grid.variants]
-    listed = [sweep_rows[dataset, name] for dataset in grid.datasets for name in grid.sweeps]
-    check_quantizers([*rows, *listed])
-    built = build_datasets(data)
-    check_images(params, [*rows, *listed], built)
+        check_defaults(file)
+        check_references(file)
+        grid = file.grid
+        data = {name: config.data(file, name) for name in dict.fromkeys([*grid.datasets, *file.datasets])}
+        variants = [*file.variants, *file.sweep_rows]
+        every = {(dataset, variant): config.row(file, dataset, variant) for dataset in data for variant in variants}
+        rows = [every[dataset, variant] for dataset in grid.datasets for variant in grid.variants]
+        sweep_rows = [every[dataset, variant] for dataset in grid.datasets for variant in grid.sweeps]
+        check_quantizers([*rows, *sweep_rows])
+        built: dict[str, Dataset] = {}
+        for name, settings in data.items():
+            with at_place(f"datasets.{name}.data"):
+                built[name] = datasets.find(name)(**settings)
+        check_images(file, [*rows, *sweep_rows], built)
     return Plan(
         file=file,
         rows=rows,
-        sweep_rows=listed,
+        sweep_rows=sweep_rows,
         data={name: data[name] for name in grid.datasets},
         datasets={name: built[name] for name in grid.datasets},
-        unused=unused(params, rows, data),
     )
 
 
-def check_names(params: Params) -> None:
+def check_names(params: dict[str, Any]) -> None:
     """Check every name that DVC puts into a path or a shell command.
 
     Raises:
@@ -103,22 +92,22 @@ def check_names(params: Params) -> None:
                 raise UserError(f"{place} has {name!r}, but a name is a text of letters, digits and _{hint}.")
 
 
-def check_defaults(params: Params) -> None:
+def check_defaults(file: File) -> None:
     """Check that every key of `quantizer` and `data` is a setting of some quantizer or data set.
 
     Raises:
         UserError: it is not.
     """
     mirror = Annotated[Any, AfterValidator(_mirror)]
-    packages: dict[str, tuple[Any, dict[str, Any]]] = {
-        "quantizer": (quantizers, {"name": Any}),
-        "data": (datasets, {"mirror": mirror}),
+    sections: dict[str, tuple[Any, dict[str, Any]]] = {
+        "quantizer": (quantizers, {"name": (Any, None)}),
+        "data": (datasets, {"mirror": (mirror, None)}),
     }
-    for section, (package, also) in packages.items():
-        settings = sorted({key for name in package.names() for key in settings_of(package.find(name)).model_fields})
-        fields: dict[str, Any] = {key: (kind, None) for key, kind in (also | dict.fromkeys(settings, Any)).items()}
-        keys = {key: f"{section}.{key}" for key in params[section]}
-        check(create_model(section, __base__=Section, **fields), params[section], section, keys)
+    for section, (package, fields) in sections.items():
+        for name in package.names():
+            fields |= dict.fromkeys(settings_of(package.find(name)).model_fields, (Any, None))
+        stated = getattr(file, section)
+        check(create_model(section, __base__=Section, **fields), stated, section, {k: f"{section}.{k}" for k in stated})
 
 
 def _mirror(value: Any) -> Any:
@@ -127,64 +116,57 @@ def _mirror(value: Any) -> Any:
     return value
 
 
-def check_references(params: Params, grid: Grid) -> None:
+def check_references(file: File) -> None:
     """Check that whatever is named is there, and that a list of the grid names nothing twice.
 
     Raises:
         UserError: it is not.
     """
-    variants = list(params["variants"])
-    _require("datasets", params["datasets"], datasets.names())
-    _require("grid.datasets", grid.datasets, datasets.names())
-    _require("grid.variants", grid.variants, variants)
-    _require("grid.benchmark", grid.benchmark, part_names())
-    settings = [f"{section}.{key}" for section in CHANGED for key in params[section]]
-    for name, sweep in params["sweeps"].items():
-        _require(f"sweeps.{name}.variants", sweep["variants"], variants)
-        _require(f"sweeps.{name}.measures", sweep.get("measures", []), [measure.key for measure in MEASURES])
-        if sweep["setting"] not in settings:
+    require("datasets", file.datasets, datasets.names())
+    require("grid.datasets", file.grid.datasets, datasets.names())
+    require("grid.variants", file.grid.variants, file.variants)
+    require("grid.benchmark", file.grid.benchmark, part_names())
+    settings = [f"{section}.{key}" for section in CHANGED for key in dict(getattr(file, section))]
+    for name, sweep in file.sweeps.items():
+        require(f"sweeps.{name}.variants", sweep.variants, file.variants)
+        require(f"sweeps.{name}.measures", sweep.measures, [measure.key for measure in MEASURES])
+        if sweep.setting not in settings:
             raise UserError(
-                f"sweeps.{name}.setting is {sweep['setting']!r}{did_you_mean(sweep['setting'], settings)}, "
+                f"sweeps.{name}.setting is {sweep.setting!r}{did_you_mean(sweep.setting, settings)}, "
                 f"but should be a key of {', '.join(CHANGED)}, as quantizer.gamma."
             )
-    check_sweep_rows(params, grid.sweeps)
-    for key, chosen in grid.model_dump().items():
+    check_sweep_rows(file)
+    for key, chosen in file.grid:
         if len(set(chosen)) != len(chosen):
             raise UserError(f"grid.{key} is {chosen}, but should name each one once.")
 
 
-def check_sweep_rows(params: Params, names: list[str]) -> None:
+def check_sweep_rows(file: File) -> None:
     """Check that grid.sweeps names rows that the sweeps can make.
 
     Raises:
         UserError: it does not.
     """
-    rows = config.sweep_values(params)
-    for name in names:
-        if name in params["sweeps"]:
-            made = ", ".join(row for row, value in rows.items() if value.sweep == name)
+    for name in file.grid.sweeps:
+        if name in file.sweeps:
+            made = ", ".join(row for row, sweep in file.sweep_rows.items() if sweep["name"] == name)
             raise UserError(
                 f"grid.sweeps names the sweep {name!r}, but should name rows of it: {made}; "
                 f"`make sweeps SWEEPS={name}` writes them."
             )
-        if name not in rows:
+        if name not in file.sweep_rows:
             raise UserError(
-                f"grid.sweeps names {name!r}{did_you_mean(name, rows)}, which no sweep makes; "
+                f"grid.sweeps names {name!r}{did_you_mean(name, file.sweep_rows)}, which no sweep makes; "
                 "`make sweeps` writes the rows of all sweeps."
             )
 
 
-def sweep_rows(params: Params, sweeps: Sequence[str]) -> list[str]:
-    """The rows of these sweeps, or of all where none is named.
+def require(place: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Check that all names are known.
 
     Raises:
-        UserError: there is no such sweep.
+        UserError: one is not.
     """
-    _require("--sweeps", sweeps, list(params["sweeps"]))
-    return [row for row, value in config.sweep_values(params).items() if value.sweep in (sweeps or params["sweeps"])]
-
-
-def _require(place: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise UserError(f"{place} names {name!r}{did_you_mean(name, known)}, but there is {', '.join(known)}.")
@@ -196,31 +178,14 @@ def check_quantizers(rows: Iterable[Row]) -> None:
     Raises:
         UserError: settings that are right by themselves do not fit together.
     """
-    built = set()
-    for row in rows:
+    for row in {json.dumps([row.quantizer, row.model["dim"]]): row for row in rows}.values():
+        place = f"sweeps.{row.sweep['name']}" if row.sweep else f"variants.{row.variant}"
         settings = {key: value for key, value in row.quantizer.items() if key != "name"}
-        key = json.dumps([row.quantizer, row.model["dim"]])
-        if key not in built:
-            built.add(key)
-            place = f"sweeps.{row.sweep['name']}" if row.sweep else f"variants.{row.variant}"
-            with at_place(f"{place}.quantizer"):
-                quantizers.find(row.quantizer["name"])(row.model["dim"], **settings)
+        with at_place(f"{place}.quantizer"):
+            quantizers.find(row.quantizer["name"])(row.model["dim"], **settings)
 
 
-def build_datasets(data: Mapping[str, dict[str, Any]]) -> dict[str, Dataset]:
-    """The data sets by their settings.
-
-    Raises:
-        UserError: settings that are right by themselves do not fit together.
-    """
-    built = {}
-    for name, settings in data.items():
-        with at_place(f"datasets.{name}.data"):
-            built[name] = datasets.find(name)(**settings)
-    return built
-
-
-def check_images(params: Params, rows: Iterable[Row], built: Mapping[str, Dataset]) -> None:
+def check_images(file: File, rows: Iterable[Row], built: Mapping[str, Dataset]) -> None:
     """Check that pictures can be halved as often as a row's autoencoder does, where their size is known beforehand.
 
     Raises:
@@ -229,42 +194,29 @@ def check_images(params: Params, rows: Iterable[Row], built: Mapping[str, Datase
     for row in rows:
         shape, widths = built[row.dataset].image_shape, row.model["hidden"]
         if shape and any(side % 2 ** len(widths) for side in shape):
-            swept = config.sweep_values(params)[row.variant] if row.sweep else None
-            key = config.merge_row(params, row.dataset, row.variant, swept)["model"].stated["hidden"][-1]
+            *_, place = config.stated(file, "model", row.dataset, row.variant)["hidden"]
             raise UserError(
-                f"{key} is {widths}, each of which halves height and width, but {row.dataset} has pictures of "
+                f"{place} is {widths}, each of which halves height and width, but {row.dataset} has pictures of "
                 f"{shape[0]}×{shape[1]}."
             )
 
 
-@contextlib.contextmanager
-def at_place(place: str) -> Iterator[None]:
-    """Begin the sentences of code that does not know params.yaml with the place there."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{place}: {error}") from None
-
-
-def unused(params: Params, rows: Iterable[Row], data: Mapping[str, dict[str, Any]]) -> str:
-    """A line on the parameters that no row takes, since other places state their own; empty if there are none."""
+def unused(plan: Plan) -> list[str]:
+    """A sentence on every parameter that no row takes, since other places state their own."""
     taken: set[str] = set()
-    places: dict[str, list[str]] = {}  # key → the places that state it in its stead
-    for row in rows:
-        settings = {"data": data[row.dataset], **{section: vars(row)[section] for section in CHANGED}}
-        sections = config.merge_row(params, row.dataset, row.variant)
-        sections["data"] = config.merge(params, "data", [f"datasets.{row.dataset}"])
-        for section, merged in sections.items():
-            for key in merged.stated.keys() & settings[section].keys():
-                *others, last = merged.stated[key]
-                taken.add(last)
-                for other in others:
-                    places.setdefault(other, []).append(last.removesuffix(f".{section}.{key}"))
-    keys: dict[str, list[str]] = {}  # the same the other way round
+    places: dict[str, list[str]] = {}  # parameter → the places that state it in its stead
+    for row in plan.rows:
+        for section in (*CHANGED, "data"):
+            settings = plan.data[row.dataset] if section == "data" else getattr(row, section)
+            for key, found in config.stated(plan.file, section, row.dataset, row.variant).items():
+                if key in settings:
+                    *others, last = found
+                    taken.add(last)
+                    for other in others:
+                        places.setdefault(other, []).append(last.removesuffix(f".{section}.{key}"))
+    sentences = []
     for key in sorted(places.keys() - taken):
         first, *more = dict.fromkeys(places[key])
-        keys.setdefault(f"{first} and {len(more)} more state" if more else f"{first} states", []).append(key)
-    return "; ".join(
-        f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} taken by no row, since {which} its own"
-        for which, names in keys.items()
-    )
+        stated = f"{first} and {len(more)} more state" if more else f"{first} states"
+        sentences.append(f"{key} is taken by no row, since {stated} its own")
+    return sentences

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from ruamel.yaml import YAML, YAMLError
 
 from pipeline import datasets, quantizers
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.core.registry import settings_of
-from pipeline.core.schema import Section, check, optional
+from pipeline.core.schema import Section, check
 
 Item = TypeVar("Item")
 Filled = Annotated[list[Item], Field(min_length=1)]
 MayBeEmpty = Annotated[Item, BeforeValidator(lambda section: {} if section is None else section)]
+Stated = dict[str, dict[str, Any]]
+"""Key of a section → its dotted name at every place that states it → the value there; the last one wins."""
 PARAMS = Paths().params
-Params = Mapping[str, Any]
-"""params.yaml as it stands in the file."""
 CHANGED = ("model", "quantizer", "train")
 """Sections that a data set, a variant or a sweep changes, and of which a row is made."""
-NOT_IN_SETTINGS = ("mirror",)
-"""Keys of `data` on which no result depends; a mirror's address may hold a password."""
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:
@@ -41,7 +40,8 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(matched)
 
 
-Line = Annotated[str, _matching(r"[^\n\r]*", "a single line")]
+Line = Annotated[str, _matching(r"(?!.*\]\()[^\n\r|<`]*", "a single line without |, <, ` and ](")]
+"""Text for the report's tables, headings and page, in which it is neither markup nor a link."""
 
 
 class Grid(Section):
@@ -91,19 +91,16 @@ class Evaluate(Section):
     counting_memory: PositiveInt
 
 
-ModelChanges, TrainChanges = optional(Model), optional(Train)
-
-
 class Changes(Section):
-    """What a data set, a variant or a sweep changes; it may leave out any key."""
+    """What a data set, a variant or a sweep changes. It may leave out any key, and is checked as part of each row."""
 
-    model: MayBeEmpty[ModelChanges] = Field({})  # type: ignore[valid-type]
-    quantizer: MayBeEmpty[dict[str, Any]] = Field({})
-    train: MayBeEmpty[TrainChanges] = Field({})  # type: ignore[valid-type]
+    model: MayBeEmpty[dict[str, Any]] = Field(default={})
+    quantizer: MayBeEmpty[dict[str, Any]] = Field(default={})
+    train: MayBeEmpty[dict[str, Any]] = Field(default={})
 
 
 class Dataset(Changes):
-    data: MayBeEmpty[dict[str, Any]] = Field({})
+    data: MayBeEmpty[dict[str, Any]] = Field(default={})
 
 
 class Variant(Changes):
@@ -144,6 +141,22 @@ class File(Section):
     variants: dict[str, MayBeEmpty[Variant]]
     sweeps: dict[str, Sweep]
 
+    @functools.cached_property
+    def sweep_rows(self) -> dict[str, dict[str, Any]]:
+        """The rows that the sweeps can make: `<variant>_<sweep>_<value>` → what it is made from, see `Row.sweep`.
+
+        Raises:
+            UserError: a row has the name of a variant or of another row.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        for name, sweep in self.sweeps.items():
+            for variant, value in itertools.product(sweep.variants, sweep.values):
+                row = sweep_row_name(variant, name, value)
+                if row in rows or row in self.variants:
+                    raise UserError(f"sweeps.{name} makes a row {row!r}, but there is one of that name already.")
+                rows[row] = {"name": name, "variant": variant, "setting": sweep.setting, "value": value}
+        return rows
+
 
 @dataclass(frozen=True)
 class Row:
@@ -172,9 +185,6 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     Raises:
         UserError: not there, not UTF-8, not YAML, no sections.
     """
-    from ruamel.yaml import YAML  # here, because a machine that only trains has no need of it
-    from ruamel.yaml.error import YAMLError
-
     try:
         params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -188,76 +198,6 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     return params
 
 
-@dataclass
-class Merged:
-    """A section merged from several places.
-
-    Attributes:
-        stated: key → its dotted name at every place that states it, of which the last one wins.
-    """
-
-    values: dict[str, Any]
-    stated: dict[str, list[str]]
-
-    def put(self, key: str, value: Any, dotted: str) -> None:
-        self.values[key] = value
-        self.stated.setdefault(key, []).append(dotted)
-
-    def checked(self, schema: type[Section], name: str, ignored: Iterable[str] = ()) -> dict[str, Any]:
-        """The values that the schema takes. Only defaults may be left over: what a place states must be taken.
-
-        Raises:
-            UserError: an unknown or missing key, a wrong type, a value out of range.
-        """
-        keys = {key: names[-1] for key, names in self.stated.items()}
-        unused = {key for key in keys if key not in schema.model_fields and keys[key].count(".") == 1} | set(ignored)
-        values = {key: value for key, value in self.values.items() if key not in unused}
-        return check(schema, values, name, keys).model_dump()
-
-
-def merge(params: Params, section: str, places: Iterable[str]) -> Merged:
-    """The section with what each of `places`, e.g. `datasets.photos`, changes in it; the last one wins."""
-    merged = Merged({}, {})
-    for key, value in params[section].items():
-        merged.put(key, value, f"{section}.{key}")
-    for place in places:
-        folder, name = place.split(".")
-        for key, value in ((params[folder].get(name) or {}).get(section) or {}).items():
-            merged.put(key, value, f"{place}.{section}.{key}")
-    return merged
-
-
-@dataclass(frozen=True)
-class SweepValue:
-    """What a row of a sweep is made from."""
-
-    sweep: str
-    variant: str
-    setting: str
-    index: int
-    value: Any
-
-    def about(self) -> dict[str, Any]:
-        """What the row's settings say of it."""
-        return {"name": self.sweep, "variant": self.variant, "setting": self.setting, "value": self.value}
-
-
-def sweep_values(params: Params) -> dict[str, SweepValue]:
-    """The rows that the sweeps can make: `<variant>_<sweep>_<value>` → what it is made from.
-
-    Raises:
-        UserError: a row has the name of a variant or of another row.
-    """
-    rows: dict[str, SweepValue] = {}
-    for name, sweep in params["sweeps"].items():
-        for variant, (index, value) in itertools.product(sweep["variants"], enumerate(sweep["values"])):
-            row = sweep_row_name(variant, name, value)
-            if row in rows or row in params["variants"]:
-                raise UserError(f"sweeps.{name} makes a row {row!r}, but there is one of that name already.")
-            rows[row] = SweepValue(name, variant, sweep["setting"], index, value)
-    return rows
-
-
 def sweep_row_name(variant: str, sweep: str, value: Any) -> str:
     """`<variant>_<sweep>_<value>` in letters, digits and _: lattice_gamma_0_001, lattice_gamma_minus_1."""
     if isinstance(value, float):
@@ -266,55 +206,79 @@ def sweep_row_name(variant: str, sweep: str, value: Any) -> str:
     return f"{variant}_{sweep}_{text}"
 
 
-def merge_row(params: Params, dataset: str, variant: str, swept: SweepValue | None = None) -> dict[str, Merged]:
-    """The sections that a row's training depends on; see `row`."""
-    places = [f"datasets.{dataset}", f"variants.{swept.variant if swept else variant}"]
-    if swept:
-        places.append(f"sweeps.{swept.sweep}")
-    sections = {section: merge(params, section, places) for section in CHANGED}
-    if swept:
-        section, key = swept.setting.split(".")
-        sections[section].put(key, swept.value, f"sweeps.{swept.sweep}.values[{swept.index}]")
-    return sections
+def stated(file: File, section: str, dataset: str, variant: str = "") -> Stated:
+    """What the file, then the data set, then the variant, then the sweep state in a section.
+
+    Args:
+        variant: a variant, or the name of a sweep's row; without one, what data sets state.
+    """
+    sweep = file.sweep_rows.get(variant)
+    places: dict[str, Section] = {"": file, f"datasets.{dataset}.": file.datasets.get(dataset, Dataset())}
+    if variant:
+        variant = sweep["variant"] if sweep else variant
+        places[f"variants.{variant}."] = file.variants[variant]
+    if sweep:
+        places[f"sweeps.{sweep['name']}."] = file.sweeps[sweep["name"]]
+    found: Stated = {}
+    for prefix, place in places.items():
+        for key, value in dict(getattr(place, section, {})).items():
+            found.setdefault(key, {})[f"{prefix}{section}.{key}"] = value
+    if sweep and sweep["setting"].startswith(f"{section}."):
+        index = file.sweeps[sweep["name"]].values.index(sweep["value"])
+        key = sweep["setting"].removeprefix(f"{section}.")
+        found.setdefault(key, {})[f"sweeps.{sweep['name']}.values[{index}]"] = sweep["value"]
+    return found
 
 
-def row(params: Params, dataset: str, variant: str, seeds: list[int], swept: SweepValue | None = None) -> Row:
+def taken(found: Stated, schema: type[Section], name: str) -> dict[str, Any]:
+    """The values that the schema takes. Only defaults may be left over: what another place states must be taken.
+
+    Raises:
+        UserError: an unknown or missing key, a wrong type, a value out of range.
+    """
+    values, names = {}, {}
+    for key, places in found.items():
+        *_, (dotted, value) = places.items()
+        if key in schema.model_fields or dotted.count(".") > 1:
+            values[key], names[key] = value, dotted
+    return check(schema, values, name, names).model_dump()
+
+
+def row(file: File, dataset: str, variant: str) -> Row:
     """The row of a data set and a variant, with the settings that it uses and no other.
 
     Args:
         variant: a variant, or the name of a sweep's row.
-        swept: what the sweep's row is made from.
 
     Raises:
         UserError: a setting is unknown, missing, of a wrong type or out of range.
     """
-    sections = merge_row(params, dataset, variant, swept)
-    name = sections["quantizer"].values.get("name")
+    model, quantizer, train = (stated(file, section, dataset, variant) for section in CHANGED)
+    *_, (place, name) = quantizer.pop("name", {f"variants.{variant}.quantizer.name": None}).items()
     if name not in quantizers.names():
-        stated = sections["quantizer"].stated.get("name", [f"variants.{variant}.quantizer.name"])
-        raise UserError(f"{stated[-1]} is {name!r}, but there is {', '.join(quantizers.names())}.")
+        raise UserError(f"{place} is {name!r}, but there is {', '.join(quantizers.names())}.")
     schema = settings_of(quantizers.find(name))
-    if swept and swept.setting.startswith("quantizer.") and swept.setting.split(".")[1] not in schema.model_fields:
+    sweep = file.sweep_rows.get(variant)
+    if sweep and sweep["setting"].removeprefix("quantizer.") in quantizer.keys() - schema.model_fields.keys():
         raise UserError(
-            f"sweeps.{swept.sweep}.setting is {swept.setting!r}, but the quantizer of {swept.variant}, {name}, "
+            f"sweeps.{sweep['name']}.setting is {sweep['setting']!r}, but the quantizer of {sweep['variant']}, {name}, "
             f"takes {', '.join(schema.model_fields)}."
         )
     return Row(
         dataset=dataset,
         variant=variant,
-        seeds=seeds,
-        model=sections["model"].checked(Model, "model"),
-        quantizer={"name": name, **sections["quantizer"].checked(schema, name, ignored=["name"])},
-        train=sections["train"].checked(Train, "train"),
-        sweep=swept.about() if swept else None,
+        seeds=file.grid.seeds,
+        model=taken(model, Model, "model"),
+        quantizer={"name": name, **taken(quantizer, schema, name)},
+        train=taken(train, Train, "train"),
+        sweep=sweep,
     )
 
 
-def data(params: Params, dataset: str) -> dict[str, Any]:
+def data(file: File, dataset: str) -> dict[str, Any]:
     """The settings of a data set: what its class takes.
 
     Raises:
         UserError: a setting is unknown, missing, of a wrong type or out of range.
     """
-    schema = settings_of(datasets.find(dataset))
-    return merge(params, "data", [f"datasets.{dataset}"]).checked(schema, dataset, ignored=NOT_IN_SETTINGS)
+    return taken(stated(file, "data", dataset), settings_of(datasets.find(dataset)), dataset)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ruamel.yaml import YAML
+
 
 def replace_list(text: str, section: str, key: str, names: Sequence[str]) -> str:
     """The YAML `text` with another list at `section`.`key`: a line for each name, or [] for none.
@@ -11,8 +13,6 @@ def replace_list(text: str, section: str, key: str, names: Sequence[str]) -> str
     ruamel.yaml tells where the old list stands. It could also write the whole file, but it would wrap long lines and
     lose the comments that follow the list.
     """
-    from ruamel.yaml import YAML
-
     sections = {name.value: value for name, value in YAML().compose(text).value}
     name, old = next((name, value) for name, value in sections[section].value if name.value == key)
     if sections[section].flow_style:

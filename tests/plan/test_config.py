@@ -31,6 +31,10 @@ def put(params: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+def row(params: dict[str, Any], dataset: str, variant: str) -> config.Row:
+    return config.row(config.File.model_validate(params), dataset, variant)
+
+
 WRONG = [
     ("quantizer.gama", 1.0, r"quantizer\.gama is unknown \(is 'gamma' meant\?\); quantizer takes .*num_codes"),
     ("quantizer.num_codes", -3, r"quantizer\.num_codes is -3, but should be greater than 0"),
@@ -53,6 +57,7 @@ WRONG = [
     ("model.output_activation", "yes", r"model\.output_activation is 'yes', but should be a valid boolean"),
     ("evaluate.pictures", 0, r"evaluate\.pictures is 0, but should be greater than 0"),
     ("data.mirror", 3, r"data\.mirror is 3, but should be a folder, a URL or null"),
+    ("datasets.photos.data.mirror", "a", r"datasets\.photos\.data\.mirror is unknown; photos takes"),
     ("data.miror", None, r"data\.miror is unknown \(is 'mirror' meant\?\)"),
     ("grid.datasets", "mnist", r"grid\.datasets is 'mnist', but should be a valid list \(write \[mnist\]\)"),
     ("grid.datasets", [], r"grid\.datasets is \[\], but should have at least 1 item"),
@@ -72,7 +77,11 @@ WRONG = [
     ),
     ("variants.vq.colour", "red", r"variants\.vq\.colour is 'red', but should be #rrggbb"),
     ("variants.vq.train", [1], r"variants\.vq\.train is \[1\], but should be a section of keys"),
-    ("variants.vq.title", "a\nb", r"variants\.vq\.title is 'a\\nb', but should be a single line"),
+    ("variants.vq.title", "a\nb", r"variants\.vq\.title is 'a\\nb', but should be a single line without \|, <, ` and"),
+    ("variants.vq.meaning", "<b>", r"variants\.vq\.meaning is '<b>', but should be a single line without \|, <, ` and"),
+    ("sweeps.gamma.symbol", "a|b", r"sweeps\.gamma\.symbol is 'a\|b', but should be a single line without \|, <"),
+    ("sweeps.gamma.title", "`a`", r"sweeps\.gamma\.title is '`a`', but should be a single line without \|, <"),
+    ("sweeps.gamma.title", "[a](b)", r"sweeps\.gamma\.title is '\[a\]\(b\)', but should be a single line"),
     ("variants.mine", None, r"variants\.mine\.quantizer\.name is None, but there is .*vq_ema"),
     ("datasets.phots", {}, r"datasets names 'phots' \(is 'photos' meant\?\), but there is .*photos"),
     (
@@ -159,7 +168,8 @@ def test_numbers_are_numbers_as_dvc_writes_them(tmp_path: Path) -> None:
 
 def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]) -> None:
     params = put(put(params, "datasets", {}), "grid.datasets", ["fashion_mnist"])
-    rows = {variant: config.row(params, "fashion_mnist", variant, [0]) for variant in params["variants"]}
+    file = config.File.model_validate(params)
+    rows = {variant: config.row(file, "fashion_mnist", variant) for variant in params["variants"]}
     published = {"epochs": 5, "batch_size": 64, "lr": 1e-3, "lr_decay": 0.0}
     names = {"vq", "vq_ema", "lattice", "lattice_dense", "lattice_wide", "lattice_frozen", "lattice_ramp"}
     switched = {"vq_ema_unstored", "vq_ema_counted", "lattice_linear", "lattice_linear_latent"}
@@ -184,16 +194,16 @@ def test_shipped_variants_are_the_papers_and_the_controls(params: dict[str, Any]
 
 
 def test_a_row_holds_what_it_uses_and_no_other(params: dict[str, Any]) -> None:
-    assert set(config.row(params, "photos", "vq", [0]).quantizer) == {"name", "num_codes", "beta"}
-    assert "gamma" in config.row(params, "photos", "lattice", [0]).quantizer
+    assert set(row(params, "photos", "vq").quantizer) == {"name", "num_codes", "beta"}
+    assert "gamma" in row(params, "photos", "lattice").quantizer
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(gamma: float) -> None:
     params = config.read_params(ROOT / "params.yaml")
     before, after = (
-        {variant: config.row(p, "photos", variant, [0]) for variant in params["grid"]["variants"]}
-        for p in (params, put(params, "quantizer.gamma", gamma))
+        {variant: config.row(file, "photos", variant) for variant in params["grid"]["variants"]}
+        for file in map(config.File.model_validate, (params, put(params, "quantizer.gamma", gamma)))
     )
     changed = {name for name in before if before[name] != after[name]}
     wanted = {"lattice", "lattice_frozen", "lattice_ramp", "lattice_corrected"} & before.keys()
@@ -202,10 +212,10 @@ def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(gamma: float)
 
 def test_the_variant_wins_over_the_data_set_and_that_over_the_default(params: dict[str, Any]) -> None:
     params = put(params, "datasets.photos.train.lr", 2e-3)
-    assert config.row(params, "photos", "vq", [0]).train["lr"] == 2e-3
-    assert config.row(params, "mnist", "vq", [0]).train["lr"] == 1e-3
+    assert row(params, "photos", "vq").train["lr"] == 2e-3
+    assert row(params, "mnist", "vq").train["lr"] == 1e-3
     params = put(params, "variants.vq.train", {"lr": 3e-3})
-    assert config.row(params, "photos", "vq", [0]).train["lr"] == 3e-3
+    assert row(params, "photos", "vq").train["lr"] == 3e-3
 
 
 def test_the_stage_says_it_and_leaves_nothing(tmp_path: Path) -> None:

@@ -31,13 +31,13 @@ def test_every_value_with_every_variant_and_all_else_as_in_the_variant(params: d
     stated = {"values": [0.001, -1.0], "variants": ["lattice", "lattice_corrected"], "train": {"batch_size": 8}}
     params = with_sweep(params, **stated)
     names = ["lattice_try_0_001", "lattice_try_minus_1", "lattice_corrected_try_0_001", "lattice_corrected_try_minus_1"]
-    assert list(config.sweep_values(params)) == names
+    assert list(config.File.model_validate(params).sweep_rows) == names
     params["grid"]["sweeps"] = names
     plan = check.plan(params)
     assert [row.name for row in plan.sweep_rows] == [f"photos-{name}" for name in names]
     values, variants = [0.001, -1.0] * 2, ["lattice"] * 2 + ["lattice_corrected"] * 2
     for row, value, variant in zip(plan.sweep_rows, values, variants, strict=True):
-        usual = config.row(params, "photos", variant, [0, 1])
+        usual = config.row(plan.file, "photos", variant)
         assert row.quantizer == usual.quantizer | {"gamma": value}
         assert row.train == usual.train | {"batch_size": 8}  # over what the data set changes
         assert (row.model, row.seeds) == (usual.model, usual.seeds)
@@ -143,7 +143,7 @@ def test_sweeps_that_are_named_or_all_are_listed_row_by_row(project: Path, monke
     heads = [f"adaptive_heads_{heads}" for heads in (1, 2, 4, 8)]
     assert grid(project)["sweeps"] == [*heads, "lattice_corrected_long_0", "lattice_corrected_long_1"]
     run(monkeypatch, "--sweeps")
-    assert grid(project)["sweeps"] == list(config.sweep_values(config.read_params(project)))
+    assert grid(project)["sweeps"] == list(config.File.model_validate(config.read_params(project)).sweep_rows)
     assert [path.name for path in project.parent.iterdir()] == ["params.yaml"]  # `dvc repro` writes the settings
 
 
