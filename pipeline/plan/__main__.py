@@ -46,10 +46,10 @@ def main() -> None:
         list_in_grid(params, "benchmark", arguments.benchmark, paths.params)
     else:
         plan = check.plan(params, paths.params)
+        for sentence in check.unused(plan):
+            cli.log.info("%s: %s.", paths.params, sentence)
         if not arguments.check:
             write(plan, paths)
-            for sentence in check.unused(plan):
-                cli.log.info("%s: %s.", paths.params, sentence)
             cli.log.info("planned %d rows in %s", len(plan.rows) + len(plan.sweep_rows), paths.settings)
 
 

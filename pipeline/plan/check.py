@@ -202,7 +202,7 @@ def check_images(file: File, rows: Iterable[Row], built: Mapping[str, Dataset]) 
 
 
 def unused(plan: Plan) -> list[str]:
-    """A sentence on every parameter that no row takes, since other places state their own."""
+    """Sentences on the parameters that no row takes, since other places state their own."""
     taken: set[str] = set()
     places: dict[str, list[str]] = {}  # parameter → the places that state it in its stead
     for row in plan.rows:
@@ -214,9 +214,11 @@ def unused(plan: Plan) -> list[str]:
                     taken.add(last)
                     for other in others:
                         places.setdefault(other, []).append(last.removesuffix(f".{section}.{key}"))
-    sentences = []
+    keys: dict[str, list[str]] = {}  # who states its own → the parameters
     for key in sorted(places.keys() - taken):
         first, *more = dict.fromkeys(places[key])
-        stated = f"{first} and {len(more)} more state" if more else f"{first} states"
-        sentences.append(f"{key} is taken by no row, since {stated} its own")
-    return sentences
+        keys.setdefault(f"{first} and {len(more)} more state" if more else f"{first} states", []).append(key)
+    return [
+        f"no row takes {' or '.join([', '.join(some), last] if some else [last])}, since {stated} its own"
+        for stated, (*some, last) in keys.items()
+    ]

@@ -177,7 +177,7 @@ def test_a_smaller_grid_trains_nothing(clean: Path) -> None:
 def test_a_parameter_of_the_data_set_has_its_effect_and_one_that_no_row_takes_is_told(clean: Path) -> None:
     output = readme(clean, "dvc exp run -S train.lr=1e-5 -S datasets.photos.train.epochs=1")
     assert ran(output) == {"plan", "report"} | both(*VARIANTS)
-    assert "params.yaml: train.epochs is taken by no row, since datasets.photos states its own" in output
+    assert "params.yaml: no row takes train.epochs, since datasets.photos states its own." in output
     train = files.read_yaml(clean / "reports/settings/photos-vq.yaml")["train"]
     assert (train["lr"], train["epochs"]) == (1e-5, 1)
     assert len((clean / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 1
