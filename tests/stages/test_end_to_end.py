@@ -38,7 +38,8 @@ def shell(folder: Path, *words: str, status: int | None = 0) -> str:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "DVC_", "VQ_", "CI"))}
+    ours = ("GIT_", "DVC_", "VQ_", "CI", "MAKE", "MFLAGS")  # a user's shell has none of these
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -98,7 +99,7 @@ def drop_sweeps(folder: Path) -> None:
 
 def commit(folder: Path, message: str) -> None:
     shell(folder, "git", "add", "-A")
-    shell(folder, "git", "-c", "user.name=user", "-c", "user.email=user@example.org", "commit", "-qm", message)
+    shell(folder, "git", "commit", "-qm", message)
 
 
 def git_status(folder: Path) -> set[str]:
@@ -129,6 +130,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sweeps=SWEEPS,
     )
     shell(folder, "git", "init", "-q")
+    shell(folder, "git", "config", "user.name", "user")
+    shell(folder, "git", "config", "user.email", "user@example.org")
     commit(folder, "start")
     output = shell(folder, *DVC, "repro")
     assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
