@@ -21,7 +21,7 @@ class View:
     """Shows rows done, running and failed, and the time left."""
 
     def __init__(self, jobs: Jobs) -> None:
-        self.jobs, self.stages, self.last_line, self.told = jobs, jobs.stages, time.monotonic(), 0
+        self.jobs, self.stages, self.last_line, self.failures_shown = jobs, jobs.stages, time.monotonic(), 0
         live = sys.stderr.isatty() and not os.environ.get("CI")
         form = "{percentage:3.0f}% {bar:20} {desc}"
         self.bar = tqdm(total=len(self.stages.rows), disable=not live, leave=False, dynamic_ncols=True, bar_format=form)
@@ -34,8 +34,8 @@ class View:
         cli.log.info("%s", self.text())
 
     def show(self) -> None:
-        for stage, reason in list(self.stages.failed.items())[self.told :]:
-            self.told += 1
+        for stage, reason in list(self.stages.failed.items())[self.failures_shown :]:
+            self.failures_shown += 1
             with tqdm.external_write_mode(sys.stderr):
                 cli.log.info("%s failed: %s", row_of(stage), reason)
         if not self.bar.disable:

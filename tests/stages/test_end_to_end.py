@@ -19,6 +19,7 @@ import psutil
 import pytest
 import zc.lockfile
 from conftest import ROOT
+from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.core import files
@@ -347,6 +348,14 @@ def test_other_data_sets_come_from_a_mirror(clean: Path, tmp_path: Path) -> None
     shutil.rmtree(clean / "data/raw/mnist")
     assert ran(readme(clean, "dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'")) <= {"plan", "download@mnist"}
     assert (clean / "data/raw/mnist/t10k-images-idx3-ubyte.gz").is_file()
+
+
+def test_the_readme_codes_a_picture_with_a_trained_model(project: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(import pipeline\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 32, 3), np.uint8)).save(tmp_path / "picture.png")
+    code = code.replace("picture.png", str(tmp_path / "picture.png"))
+    output = shell(project, sys.executable, "-c", f"{code}\nprint(picture.dtype, picture.shape)")
+    assert output == "uint8 (48, 32, 3)\n"
 
 
 def test_every_command_of_the_readme_is_run_here() -> None:
