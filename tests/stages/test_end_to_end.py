@@ -350,11 +350,11 @@ def test_other_data_sets_come_from_a_mirror(clean: Path, tmp_path: Path) -> None
     assert (clean / "data/raw/mnist/t10k-images-idx3-ubyte.gz").is_file()
 
 
-def test_the_readme_codes_a_picture_with_a_trained_model(project: Path, tmp_path: Path) -> None:
+def test_the_readme_codes_a_picture_with_a_trained_model(clean: Path, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(import pipeline\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 32, 3), np.uint8)).save(tmp_path / "picture.png")
     code = code.replace("picture.png", str(tmp_path / "picture.png"))
-    output = shell(project, sys.executable, "-c", f"{code}\nprint(picture.dtype, picture.shape)")
+    output = shell(clean, sys.executable, "-c", f"{code}\nprint(picture.dtype, picture.shape)")
     assert output == "uint8 (48, 32, 3)\n"
 
 
