@@ -187,9 +187,11 @@ def test_the_full_grid_takes_the_place_of_the_grid_and_all_else_stays(
     text = project.read_text()
     run(monkeypatch, "--full")
     assert project.read_text() == text
-    project.write_text(text.replace("  - adaptive\n", "  - adaptiv\n"))
-    with pytest.raises(UserError, match=r"grid.variants names 'adaptiv' \(is 'adaptive' meant\?\)"):
+    wrong = (ROOT / "params.yaml").read_text().replace("  - gumbel\n", "  - gumbl\n")
+    project.write_text(wrong)
+    with pytest.raises(UserError, match=r"full.variants names 'gumbl' \(is 'gumbel' meant\?\)"):
         run(monkeypatch, "--full")
+    assert project.read_text() == wrong
 
 
 def test_the_full_grid_holds_every_variant(params: dict[str, Any]) -> None:
