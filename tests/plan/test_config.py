@@ -139,7 +139,10 @@ def test_a_name_is_letters_digits_and_underscores_wherever_it_stands(params: dic
         (b"grid: {}\ngrid: {}", "params.yaml is not valid YAML.*duplicate key"),
         (b"- 1", "params.yaml holds no sections; expected are grid, full, data, model"),
         (b"", "params.yaml holds no sections"),
-        (b"grid: {}\nmodell: {}", r"params.yaml: modell is unknown \(is 'model' meant\?\); params.yaml takes grid, full"),
+        (
+            b"grid: {}\nmodell: {}",
+            r"params.yaml: modell is unknown \(is 'model' meant\?\); params.yaml takes grid",
+        ),
         (b"grid: {}", r"params.yaml: full is missing; params.yaml takes grid, full"),
         ("grid: {}".encode("utf-16"), "params.yaml is not UTF-8 text; save it as UTF-8"),
         ("grid: {é: 1}".encode("latin-1"), "params.yaml is not UTF-8 text; save it as UTF-8"),
