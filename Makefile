@@ -1,11 +1,12 @@
 # make report      everything from nothing: virtual environment, requirements, all rows on all cores or GPUs, the report;
 #                  make report JOBS=4 takes four of them
-# make sweeps      the same with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
-# make benchmark   the same with time and memory, each beside what others would write: make benchmark PARTS="search"
+# make full        the same with what params.yaml lists under `full` in place of `grid`: every variant, six seeds
+# make sweeps      the grid with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
+# make benchmark   the grid with time and memory, each beside what others would write: make benchmark PARTS="search"
 # make check       what is wrong in params.yaml, in one sentence
 # make test        lint, types and all tests; make test-fast leaves the slow ones out
 .DEFAULT_GOAL := report
-.PHONY: install report benchmark sweeps check repository snapshot test test-fast lint format clean
+.PHONY: install report full benchmark sweeps check repository snapshot test test-fast lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +28,10 @@ RUN = python -m pipeline.run $(if $(JOBS),--jobs $(JOBS))
 report: install repository check
 	$(RUN)
 	@echo "Open reports/report.md."
+
+full: install repository
+	python -m pipeline.plan --full
+	$(RUN)
 
 sweeps: install repository
 	python -m pipeline.plan --sweeps $(SWEEPS)

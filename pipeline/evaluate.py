@@ -117,7 +117,9 @@ def evaluate_seed(
         quantization_loss=loss,
         gradient_gap=gap,
         learned=learned,
-        moving=diagnostics.moving_codes(model, itertools.islice(shuffled, options["moving_batches"])),
+        moving=diagnostics.moving_codes(
+            model.encode, model.quantizer, itertools.islice(shuffled, options["moving_batches"])
+        ),
         history=history,
         peak_memory_mb=about["peak_memory_mb"],
     )

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.metrics import Measure
 from pipeline.metrics.counting import Counter
+from pipeline.quantizers import Quantizer, to_vectors
 
 
 @torch.no_grad()
-def moving_codes(model: nn.Module, batches: Iterable[Float[Tensor, "b c h w"]]) -> dict[int, int]:
-    """Distinct quantized vectors over batches that pass through a copy of the model in training mode.
+def moving_codes(
+    encoder: Callable[[Tensor], Tensor], quantizer: Quantizer, batches: Iterable[Float[Tensor, "b c h w"]]
+) -> dict[int, int]:
+    """Distinct quantized vectors over batches that pass through a copy of the quantizer in training mode.
 
     LL-VQ-VAE's embeddings per data set were counted so: a codebook that moves at every batch gives new vectors at every
     batch. Counted on the values that go to the decoder, after 1, 2, 4, … batches and after the last.
 
     Args:
-        model: images → reconstructions and what the quantizer gave. It stays as it is.
+        encoder: images → latents.
+        quantizer: stays as it is.
 
     Returns:
         Batches → distinct vectors so far.
     """
-    moving = copy.deepcopy(model).train()
+    moving = copy.deepcopy(quantizer).train()
     counter, counts, done = Counter(), {}, 0
     for done, batch in enumerate(batches, 1):
-        vectors = moving(batch)[1].z.permute(0, 2, 3, 1).flatten(0, 2)  # (N, D)
-        counter.add(bits(vectors))
+        counter.add(bits(to_vectors(moving(encoder(batch)).z)))
         if done.bit_count() == 1:
             counts[done] = counter.distinct
     return {**counts, done: counter.distinct}

@@ -26,7 +26,7 @@ from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
 from pipeline.plan import check, config, edit
 from pipeline.plan.check import Plan
-from pipeline.plan.config import Variant
+from pipeline.plan.config import Grid, Variant
 
 
 def main() -> None:
@@ -38,9 +38,12 @@ def main() -> None:
     parser.add_argument(
         "--benchmark", nargs="*", metavar="PART", help="list these parts, or all parts, in grid.benchmark"
     )
+    parser.add_argument("--full", action="store_true", help="put what `full` lists in place of the grid")
     arguments, paths = parser.parse_args(), Paths()
     params = config.read_params(paths.params)
-    if arguments.sweeps is not None:
+    if arguments.full:
+        fill_grid(params, paths.params)
+    elif arguments.sweeps is not None:
         list_in_grid(params, "sweeps", arguments.sweeps, paths.params)
     elif arguments.benchmark is not None:
         list_in_grid(params, "benchmark", arguments.benchmark, paths.params)
@@ -70,11 +73,33 @@ def list_in_grid(params: dict[str, Any], key: str, chosen: Sequence[str], path: 
     if key == "sweeps":
         check.require("--sweeps", chosen, file.sweeps)
         names = [row for row, sweep in file.sweep_rows.items() if sweep["name"] in (chosen or file.sweeps)]
-    params["grid"][key] = names
-    check.plan(params, path)
-    with files.replacing(path) as beside:
-        beside.write_bytes(edit.replace_list(path.read_bytes().decode(), "grid", key, names).encode())
+    _write_grid({**params, "grid": {**params["grid"], key: names}}, [key], path)
     cli.log.info("%s: names in grid.%s: %d", path, key, len(names))
+
+
+def fill_grid(params: dict[str, Any], path: Path) -> None:
+    """Write params.yaml with what `full` lists at `grid`, if all of it is right.
+
+    Args:
+        params: what the file holds.
+
+    Raises:
+        UserError: it is not right; the file stays as it is.
+    """
+    full = check.plan(params, path).file.full
+    _write_grid({**params, "grid": full.model_dump()}, list(Grid.model_fields), path)
+    rows = len(full.datasets) * (len(full.variants) + len(full.sweeps))
+    cli.log.info("%s: rows in grid: %d, of %d seeds each", path, rows, len(full.seeds))
+
+
+def _write_grid(params: dict[str, Any], keys: Sequence[str], path: Path) -> None:
+    """Write what `params` has at these keys of `grid` into the file, once all of `params` is right."""
+    check.plan(params, path)
+    text = path.read_bytes().decode()
+    for key in keys:
+        text = edit.replace_list(text, "grid", key, params["grid"][key])
+    with files.replacing(path) as beside:
+        beside.write_bytes(text.encode())
 
 
 def write(plan: Plan, paths: Paths) -> None:

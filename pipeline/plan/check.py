@@ -19,7 +19,10 @@ from pipeline.core.schema import Section, check, did_you_mean
 from pipeline.datasets import Dataset
 from pipeline.metrics import MEASURES
 from pipeline.plan import config
-from pipeline.plan.config import CHANGED, File, Row
+from pipeline.plan.config import CHANGED, File, Grid, Row
+
+GRIDS = ("grid", "full")
+"""What is built, and what `make full` would put in its place."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ def check_names(params: dict[str, Any]) -> None:
         UserError: a name is not made of letters, digits and _.
     """
     places: dict[str, Any] = {section: params.get(section) for section in ("datasets", "variants", "sweeps")}
-    grid = params.get("grid")
-    if isinstance(grid, dict):
-        places |= {f"grid.{key}": grid.get(key) for key in ("datasets", "variants", "sweeps", "benchmark")}
+    for section in GRIDS:
+        if isinstance(grid := params.get(section), dict):
+            places |= {f"{section}.{key}": grid.get(key) for key in ("datasets", "variants", "sweeps", "benchmark")}
     for place, names in places.items():
         for name in names if isinstance(names, list | dict) else []:
             if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -117,15 +120,12 @@ def _mirror(value: Any) -> Any:
 
 
 def check_references(file: File) -> None:
-    """Check that whatever is named is there, and that a list of the grid names nothing twice.
+    """Check that whatever is named is there, and that a list of a grid names nothing twice.
 
     Raises:
         UserError: it is not.
     """
     require("datasets", file.datasets, datasets.names())
-    require("grid.datasets", file.grid.datasets, datasets.names())
-    require("grid.variants", file.grid.variants, file.variants)
-    require("grid.benchmark", file.grid.benchmark, part_names())
     settings = [f"{section}.{key}" for section in CHANGED for key in dict(getattr(file, section))]
     for name, sweep in file.sweeps.items():
         require(f"sweeps.{name}.variants", sweep.variants, file.variants)
@@ -135,30 +135,35 @@ def check_references(file: File) -> None:
                 f"sweeps.{name}.setting is {sweep.setting!r}{did_you_mean(sweep.setting, settings)}, "
                 f"but should be a key of {', '.join(CHANGED)}, as quantizer.gamma."
             )
-    check_sweep_rows(file)
-    for key, chosen in file.grid:
-        if len(set(chosen)) != len(chosen):
-            raise UserError(f"grid.{key} is {chosen}, but should name each one once.")
+    for section in GRIDS:
+        check_grid(section, file)
 
 
-def check_sweep_rows(file: File) -> None:
-    """Check that grid.sweeps names rows that the sweeps can make.
+def check_grid(section: str, file: File) -> None:
+    """Check that `grid` or `full` names what is there, and nothing twice.
 
     Raises:
         UserError: it does not.
     """
-    for name in file.grid.sweeps:
+    grid: Grid = getattr(file, section)
+    require(f"{section}.datasets", grid.datasets, datasets.names())
+    require(f"{section}.variants", grid.variants, file.variants)
+    require(f"{section}.benchmark", grid.benchmark, part_names())
+    for name in grid.sweeps:
         if name in file.sweeps:
             made = ", ".join(row for row, sweep in file.sweep_rows.items() if sweep["name"] == name)
             raise UserError(
-                f"grid.sweeps names the sweep {name!r}, but should name rows of it: {made}; "
+                f"{section}.sweeps names the sweep {name!r}, but should name rows of it: {made}; "
                 f"`make sweeps SWEEPS={name}` writes them."
             )
         if name not in file.sweep_rows:
             raise UserError(
-                f"grid.sweeps names {name!r}{did_you_mean(name, file.sweep_rows)}, which no sweep makes; "
+                f"{section}.sweeps names {name!r}{did_you_mean(name, file.sweep_rows)}, which no sweep makes; "
                 "`make sweeps` writes the rows of all sweeps."
             )
+    for key, chosen in grid:
+        if len(set(chosen)) != len(chosen):
+            raise UserError(f"{section}.{key} is {chosen}, but should name each one once.")
 
 
 def require(place: str, names: Iterable[str], known: Collection[str]) -> None:

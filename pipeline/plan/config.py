@@ -45,7 +45,7 @@ Line = Annotated[str, _matching(r"(?!.*\]\()[^\n\r|<`]*", "a single line without
 
 
 class Grid(Section):
-    """What `dvc repro` builds: every data set with every variant, the rows of sweeps, parts of the benchmark."""
+    """What is built: every data set with every variant, the rows of sweeps, parts of the benchmark."""
 
     datasets: Filled[str]
     variants: Filled[str]
@@ -132,6 +132,7 @@ class File(Section):
     """The whole of params.yaml."""
 
     grid: Grid
+    full: Grid
     data: dict[str, Any]
     model: Model
     quantizer: dict[str, Any]

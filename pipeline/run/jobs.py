@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import shlex
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
+from pipeline.run import command
 from pipeline.run.stages import Stage, Stages, kind_of, row_of
 from pipeline.run.view import View
 
 PATIENCE = 2  # seconds that processes get to end by themselves
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Job:
     """
 
     stage: Stage
-    process: subprocess.Popen[bytes]
+    process: BaseProcess
     places: list[Place]
     log: Path
     log_start: int
@@ -51,13 +49,14 @@ class Job:
 
     def failure(self) -> str:
         """Why it failed, in a sentence: the last line that it printed."""
-        if self.process.returncode == -signal.SIGKILL:
+        if self.process.exitcode == -signal.SIGKILL:
             return "it was killed, perhaps for want of memory"
         lines = self.log.read_bytes()[self.log_start :].decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("error: ") if lines else f"exit status {self.process.returncode}"
+        return lines[-1].removeprefix("error: ") if lines else f"exit status {self.process.exitcode}"
 
     def send(self, number: int) -> None:
         """Send a signal to all its processes."""
+        assert self.process.pid is not None
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
@@ -108,7 +107,7 @@ class Jobs:
 
     def _advance(self, view: View) -> None:
         """Record the jobs that have ended, and start new ones."""
-        ended = [job for job in self.running if job.process.poll() is not None]
+        ended = [job for job in self.running if job.process.exitcode is not None]
         if self.running and not ended:
             return
         with self.stages.locked():
@@ -145,25 +144,18 @@ class Jobs:
     def _start(self, stage: Stage, width: int) -> None:
         self.paths.logs.mkdir(parents=True, exist_ok=True)
         places = [self.free.pop() for _ in range(width)]
-        with self.log(stage).open("a" if kind_of(stage) == "evaluate" else "w") as log:
-            log.write(f"$ {stage.cmd}\n")
-            log.flush()
-            process = subprocess.Popen(
-                shlex.split(stage.cmd),
-                cwd=self.paths.root,
-                env={**os.environ, **(places[0].environment or {"OMP_NUM_THREADS": str(width)})},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C comes to this process alone, and `send` reaches those of seeds
-                preexec_fn=die_with_parent,
-            )
-            self.running.append(Job(stage, process, places, self.log(stage), log.tell()))
+        log = self.log(stage)
+        with log.open("a" if kind_of(stage) == "evaluate" else "w") as file:
+            file.write(f"$ {stage.cmd}\n")
+        log_start = log.stat().st_size
+        environment = places[0].environment or {"OMP_NUM_THREADS": str(width)}
+        process = command.start(stage.cmd, self.paths.root, environment, log)
+        self.running.append(Job(stage, process, places, log, log_start))
 
     def _finish(self, job: Job) -> None:
         self.running.remove(job)
         self.free += job.places
-        if job.process.returncode:
+        if job.process.exitcode:
             self.stages.failed[job.stage] = job.failure()
             return
         self.work.setdefault(kind_of(job.stage), []).append(job.work)
@@ -177,13 +169,6 @@ class Jobs:
         for job in self.running:
             job.send(signal.SIGINT)
         for job in self.running:
-            with suppress(subprocess.TimeoutExpired):
-                job.process.wait(PATIENCE)
+            job.process.join(PATIENCE)
             job.send(signal.SIGKILL)  # also to those of single seeds
-            job.process.wait()
-
-
-def die_with_parent() -> None:
-    """In a new process: end when the one that started it has ended in any way. Nothing outside Linux."""
-    if PRCTL:
-        PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            job.process.join()

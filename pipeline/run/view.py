@@ -59,8 +59,16 @@ class View:
         return ", ".join(part for part in parts if part)
 
     def seconds_left(self) -> float:
-        """From what each kind of stage took so far, or else the longest one; 0: not known yet."""
-        means = {kind: mean(work) for kind, work in self.jobs.work.items() if kind in ROW_STAGES}
+        """From what each kind of stage took so far, or else the longest one; 0: not known yet.
+
+        The first to end are the short ones, so what runs for longer than the mean already is counted into it.
+        """
+        took = {kind: list(work) for kind, work in self.jobs.work.items() if kind in ROW_STAGES}
+        for job in self.jobs.running:
+            known = took.get(kind_of(job.stage), [])
+            if known and job.work > mean(known):
+                known.append(job.work)
+        means = {kind: mean(work) for kind, work in took.items()}
         longest = max(means.values(), default=0.0)
         left = [means.get(kind_of(stage), longest) for stage in [*self.stages.waiting, *self.stages.ready]]
         left += [max(0.0, means.get(kind_of(job.stage), longest) - job.work) for job in self.jobs.running]

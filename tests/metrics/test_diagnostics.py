@@ -35,7 +35,7 @@ def model_of(name: str, **settings: object) -> Autoencoder:
 @pytest.mark.parametrize("name", ["vq", "lattice"])
 def test_what_does_not_move_counts_the_same_in_training_mode(name: str, images: Images) -> None:
     model = model_of(name)
-    found = diagnostics.moving_codes(model, images.in_order(8))
+    found = diagnostics.moving_codes(model.encode, model.quantizer, images.in_order(8))
     assert list(found) == [1, 2, 4, 5]
     with torch.no_grad():
         codes = model.eval()(images.batch(slice(None)))[1].codes
@@ -46,7 +46,7 @@ def test_what_does_not_move_counts_the_same_in_training_mode(name: str, images: 
 def test_a_moving_codebook_counts_new_vectors_at_every_batch(images: Images) -> None:
     model = model_of("vq_ema")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = diagnostics.moving_codes(model, images.in_order(8))
+    found = diagnostics.moving_codes(model.encode, model.quantizer, images.in_order(8))
     assert list(found) == [1, 2, 4, 5]
     assert list(found.values()) == sorted(found.values())
     per_batch = found[1]

@@ -63,6 +63,9 @@ WRONG = [
     ("grid.datasets", [], r"grid\.datasets is \[\], but should have at least 1 item"),
     ("grid.datasets", ["mnits"], r"grid\.datasets names 'mnits' \(is 'mnist' meant\?\), but there is"),
     ("grid.variants", ["latice"], r"grid\.variants names 'latice' \(is 'lattice' meant\?\), but there is vq, vq_ema"),
+    ("full.variants", ["latice"], r"full\.variants names 'latice' \(is 'lattice' meant\?\), but there is vq, vq_ema"),
+    ("full.seeds", [0, -1], r"full\.seeds\[1\] is -1, but should be greater than or equal to 0"),
+    ("full.seeds", [1, 1], r"full\.seeds is \[1, 1\], but should name each one once"),
     ("grid.variants", [], r"grid\.variants is \[\], but should have at least 1 item"),
     ("grid.variants", ["vq", "vq"], r"grid\.variants is \['vq', 'vq'\], but should name each one once"),
     ("grid.seeds", [0, -1], r"grid\.seeds\[1\] is -1, but should be greater than or equal to 0"),
@@ -115,10 +118,12 @@ NOT_NAMES = ["x$(touch pwned)", "x/../../../../evil", "a b", "vq-2", "", "é", "
 
 @pytest.mark.parametrize("name", NOT_NAMES, ids=repr)
 def test_a_name_is_letters_digits_and_underscores_wherever_it_stands(params: dict[str, Any], name: Any) -> None:
-    for place in ("datasets", "variants", "sweeps", "grid.datasets", "grid.variants", "grid.sweeps", "grid.benchmark"):
+    keys = ("datasets", "variants", "sweeps", "benchmark")
+    for place in ("datasets", "variants", "sweeps", *(f"{grid}.{key}" for grid in ("grid", "full") for key in keys)):
         changed = copy.deepcopy(params)
-        if place.startswith("grid."):
-            changed["grid"][place.removeprefix("grid.")] = ["vq", name]
+        if "." in place:
+            section, key = place.split(".")
+            changed[section][key] = ["vq", name]
         else:
             changed[place][name] = {}
         changed["train"]["epochs"] = 0  # names are checked before anything else
@@ -132,10 +137,13 @@ def test_a_name_is_letters_digits_and_underscores_wherever_it_stands(params: dic
         (None, "params.yaml is not there; run this from the folder that holds it"),
         (b"grid: [", "params.yaml is not valid YAML"),
         (b"grid: {}\ngrid: {}", "params.yaml is not valid YAML.*duplicate key"),
-        (b"- 1", "params.yaml holds no sections; expected are grid, data, model"),
+        (b"- 1", "params.yaml holds no sections; expected are grid, full, data, model"),
         (b"", "params.yaml holds no sections"),
-        (b"grid: {}\nmodell: {}", r"params.yaml: modell is unknown \(is 'model' meant\?\); params.yaml takes grid"),
-        (b"grid: {}", r"params.yaml: data is missing; params.yaml takes grid, data"),
+        (
+            b"grid: {}\nmodell: {}",
+            r"params.yaml: modell is unknown \(is 'model' meant\?\); params.yaml takes grid",
+        ),
+        (b"grid: {}", r"params.yaml: full is missing; params.yaml takes grid, full"),
         ("grid: {}".encode("utf-16"), "params.yaml is not UTF-8 text; save it as UTF-8"),
         ("grid: {é: 1}".encode("latin-1"), "params.yaml is not UTF-8 text; save it as UTF-8"),
         (b"grid: \x00", "params.yaml is not valid YAML"),

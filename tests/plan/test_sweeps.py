@@ -177,6 +177,28 @@ def test_parts_of_the_benchmark_are_listed_likewise(project: Path, monkeypatch: 
     assert grid(project)["benchmark"] == benchmark.part_names()
 
 
+def test_the_full_grid_takes_the_place_of_the_grid_and_all_else_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = config.read_params(project)
+    run(monkeypatch, "--sweeps", "gamma")
+    run(monkeypatch, "--full")
+    assert config.read_params(project) == {**before, "grid": before["full"]}
+    text = project.read_text()
+    run(monkeypatch, "--full")
+    assert project.read_text() == text
+    wrong = (ROOT / "params.yaml").read_text().replace("  - gumbel\n", "  - gumbl\n")
+    project.write_text(wrong)
+    with pytest.raises(UserError, match=r"full.variants names 'gumbl' \(is 'gumbel' meant\?\)"):
+        run(monkeypatch, "--full")
+    assert project.read_text() == wrong
+
+
+def test_the_full_grid_holds_every_variant(params: dict[str, Any]) -> None:
+    assert set(params["full"]["variants"]) == set(params["variants"])
+    assert set(params["grid"]["variants"]) < set(params["full"]["variants"])
+
+
 def grid(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = config.read_params(path)["grid"]
     return found

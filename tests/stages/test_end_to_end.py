@@ -123,6 +123,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(
         folder,
         grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
+        full={"datasets": ["photos"], "variants": ["vq", "lattice_frozen"], "seeds": [0, 1]},
         model={"dim": 4, "hidden": [4], "residual_blocks": 1},
         quantizer={"num_codes": 16},
         train={"epochs": 1, "batch_size": 16},
@@ -217,10 +218,15 @@ def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -
     def recorded() -> str:
         return re.sub("(md5|size): .*", "", (clean / "dvc.lock").read_text())  # of files that hold times
 
-    before = weights(), recorded()
+    def measured() -> list[list[dict[str, Any]]]:
+        timed = re.compile("seconds|peak_memory_mb")
+        runs = [files.read_json(clean / f"reports/runs/photos-{variant}.json")["seeds"] for variant in VARIANTS]
+        return [[{key: x for key, x in seed.items() if not timed.search(key)} for seed in seeds] for seeds in runs]
+
+    before = weights(), measured(), recorded()
     forget(clean)
     assert "3 of 3 rows done" in shell(clean, *RUN)
-    assert (weights(), recorded()) == before
+    assert (weights(), measured(), recorded()) == before
     assert "seed 0: test MSE" in (clean / "reports/logs/photos-vq.log").read_text()
     after = (clean / "dvc.lock").read_bytes()
     assert ran(shell(clean, *DVC, "repro")) == set()
@@ -314,6 +320,17 @@ def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(environment: Path
     assert "not slow" in fast
     assert "not slow" not in full
     assert all(tool in full for tool in ("ruff check", "mypy", "pytest"))
+
+
+def test_make_full_trains_the_full_grid_with_its_seeds(environment: Path) -> None:
+    files.remove(environment / "reports/logs")
+    assert "2 of 2 rows done" in readme(environment, "make full")
+    rows = {f"pipeline.{stage} photos-{row}" for stage in ("train", "evaluate") for row in ("vq", "lattice_frozen")}
+    assert ran_side_by_side(environment) == {"pipeline.plan"} | rows
+    assert [seed["seed"] for seed in files.read_json(environment / "reports/runs/photos-vq.json")["seeds"]] == [0, 1]
+    readme(environment, "git checkout params.yaml")
+    assert "3 of 3 rows done" in readme(environment, "make report")
+    assert ran_side_by_side(environment) == {"pipeline.plan"}
 
 
 def test_make_sweeps_trains_the_rows_of_those_named_or_of_all(environment: Path) -> None:

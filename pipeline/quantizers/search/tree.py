@@ -44,7 +44,8 @@ def nearest(x: Float[Tensor, "n d"], c: Float[Tensor, "k d"], crowded: bool = Fa
 
     points, workers = c.double().numpy(), torch.get_num_threads()
     # Cells halved in the middle: quicker to build than at the median, and to search where codes crowd together.
-    tree = cKDTree(points, leafsize=32, compact_nodes=False, balanced_tree=False)
+    # In training a tree is built for a few hundred vectors: large leaves save more of that than they cost in searching.
+    tree = cKDTree(points, leafsize=128, compact_nodes=False, balanced_tree=False)
     distance, neighbour = tree.query(x.double().numpy(), k=2, workers=workers)
     index = torch.from_numpy(neighbour[:, 0].astype(np.int64))
     tied = torch.from_numpy(np.flatnonzero(distance[:, 1] <= distance[:, 0] * (1 + MARGIN)))
