@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import tiny
-import torch
 
 from pipeline import quantizers
-from pipeline.core import ranks, registry
+from pipeline.core import cli, ranks, registry
 from pipeline.core.paths import Paths
 from pipeline.train.__main__ import train_row
 
@@ -21,6 +20,7 @@ MORE: dict[str, dict[str, Any]] = {
     "adaptive_soft": {"name": "adaptive", "sampling": "soft", "scores": "bias"},
     "adaptive_random": {"name": "adaptive", "scores": "random"},
     "lattice_dense": {"name": "lattice", "gamma": -1.0, "init": "unit"},
+    "resumed": {"name": "kd", "start": "latents", "num_codes": 256, "first_count": 1.0},
     "vq_ema_revive_all": {"name": "vq_ema_revive", "num_codes": 256, "revive_below": 100.0, "decay": 0.5},
 }
 CASES = {name: {"name": name} for name in quantizers.names()} | MORE
@@ -41,6 +41,6 @@ def train_all(paths: Paths) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    cli.log_to_stderr()
     with ranks.together():
         train_all(Paths(Path(sys.argv[1])))
