@@ -1,17 +1,24 @@
-"""Small rows of every quantizer; as a script, trains them all: by one process, or by several that torchrun starts."""
+"""Small rows of every quantizer; as a script, trains them by the processes that torchrun starts.
+
+Arguments: the project's folder; and, to train one row alone, what is to happen to process 1 at its second step.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import tiny
+import torch
 
 from pipeline import quantizers
 from pipeline.core import cli, ranks, registry
 from pipeline.core.paths import Paths
 from pipeline.train.__main__ import train_row
+from pipeline.train.loop import Training
 
 SMALL: dict[str, Any] = {"num_codes": 16, "code_dim": 2, "capacity": 16, "sizes": [2, 4, 8], "levels": [3, 3]}
 MORE: dict[str, dict[str, Any]] = {
@@ -40,7 +47,29 @@ def train_all(paths: Paths) -> None:
         train_row(f"photos-{case}", settings(case), paths)
 
 
-if __name__ == "__main__":
-    cli.log_to_stderr()
+def fail(fault: str) -> None:
+    """Let process 1 fail at its second step."""
+    step, steps = Training.step, iter(range(10))
+
+    def failing(self: Training, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        if ranks.index() == 1 and next(steps) == 1:
+            if fault == "is killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.model.decoder[-2].bias.data.fill_(float("nan"))
+        return step(self, images)
+
+    Training.step = failing  # type: ignore[method-assign]
+
+
+def main() -> None:
+    root, *fault = sys.argv[1:]
     with ranks.together():
-        train_all(Paths(Path(sys.argv[1])))
+        if fault:
+            fail(*fault)
+            train_row("photos-vq", settings("vq"), Paths(Path(root)))
+        else:
+            train_all(Paths(Path(root)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

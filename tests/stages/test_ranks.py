@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import tiny
@@ -80,8 +78,9 @@ def test_one_and_two_processes_train_the_same_model(case: str, one_and_two: tupl
         for paths in one_and_two
     )
     for name, value in one.items():
+        value, other = value.double(), two[name].double()
         size = value.abs().max().item() if value.numel() else 0.0
-        assert (two[name] - value).abs().le(2e-4 * size).all(), f"{case}: {name}: {two[name]} by two, {value} by one"
+        assert (other - value).abs().le(2e-4 * size).all(), f"{case}: {name}: {other} by two, {value} by one"
     assert together_["val_codes"].tolist() == alone["val_codes"].tolist()
     pd.testing.assert_frame_equal(together_, alone, rtol=1e-5)
     pd.testing.assert_frame_equal(traced, trace, rtol=1e-5)
@@ -100,33 +99,18 @@ def test_a_row_says_by_how_many_processes_it_was_trained(one_and_two: tuple[Path
     ("fault", "sentence"),
     [
         ("diverges", "error: photos-vq, seed 0, epoch 1, step 2: the loss is no longer finite; "),
-        ("one diverges", "error: photos-vq, seed 0, epoch 1, step 2: the loss is no longer finite; "),
         ("is killed", "error: another process of this training is gone, perhaps killed for want of memory; run "),
     ],
 )
-def test_what_fails_ends_all_processes_with_one_sentence(fault: str, sentence: str, tmp_path: Path) -> None:
-    paths, settings = tiny.prepare(tmp_path), together.settings("vq", lr=1e20 if fault == "diverges" else 1e-3)
-    files.write_yaml(paths.row_settings("photos-vq"), settings)
-    done = torchrun(tmp_path, *(["-m", "pipeline.train"] if fault == "diverges" else [__file__, fault]), "photos-vq")
+def test_where_one_process_fails_all_end_and_one_sentence_says_why(fault: str, sentence: str, tmp_path: Path) -> None:
+    paths = tiny.prepare(tmp_path)
+    done = torchrun(tmp_path, str(ROOT / "tests/together.py"), ".", fault)
     assert done.returncode != 0
-    ours = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert [line[: len(sentence)] for line in ours] == [sentence], done.stderr
+    ours = [line[: len(sentence)] for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert ours == [sentence], done.stderr
+    assert "[rank" not in done.stderr, "torch marks tracebacks of processes so"
     assert not paths.model("photos-vq").exists()
     assert not paths.history("photos-vq").exists()
-
-
-def fail_at_the_second_step(fault: str) -> None:
-    """In process 1 alone."""
-    step, steps = Training.step, iter(range(10))
-
-    def failing(self: Training, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        if ranks.index() == 1 and next(steps) == 1:
-            if fault == "is killed":
-                os.kill(os.getpid(), signal.SIGKILL)
-            self.model.decoder[-2].bias.data.fill_(np.nan)
-        return step(self, images)
-
-    Training.step = failing  # type: ignore[method-assign]
 
 
 @given(images=st.integers(1, 300), processes=st.integers(1, 17))
@@ -170,8 +154,3 @@ def test_more_processes_than_images_in_a_batch_are_refused(tmp_path: Path, monke
     monkeypatch.setattr(ranks, "count", lambda: 16)
     with pytest.raises(UserError, match="train.batch_size is 8, but 16 processes share every batch; start at most as"):
         train.train_row("photos-vq", tiny.settings("vq"), Paths(tmp_path))
-
-
-if __name__ == "__main__":
-    fail_at_the_second_step(sys.argv.pop(1))
-    train.cli.run(train.main)
