@@ -101,15 +101,15 @@ class Kernels(TorchDispatchMode):
 
 
 class Answers(TorchFunctionMode):
-    """Answers what fake tensors cannot: that a codebook has begun, that no code is unused, that all took the first."""
+    """Answers what fake tensors cannot: that a codebook has begun, that no code is unused, that all are chosen."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is Tensor.__bool__:
             return "init_embed_" in {*map(_caller, range(1, 5))}
-        if func is Tensor.tolist:
-            return [1, *([0] * (len(args[0]) - 1))]
+        if func is Tensor.item:
+            return 1
         if func is Tensor.nonzero:
             return torch.arange(len(args[0]), device=args[0].device)[:, None]
         return func(*args, **(kwargs or {}))

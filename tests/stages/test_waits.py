@@ -126,7 +126,7 @@ def test_the_pretended_gpu_sees_every_kind_of_wait(kind: str, monkeypatch: pytes
 def test_on_a_gpu_nothing_is_left_on_the_cpu(name: str, train: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fake tensors on `cuda` have no values, but an operation on tensors of two devices fails, as there.
 
-    What asks for values is answered: no code is to be replaced, and the first codebook was chosen by all. The backward
+    What asks for values is answered: no code is to be replaced, and all codebooks were chosen. The backward
     pass needs a real device; `test_vq` tries it on `meta`.
     """
 
