@@ -53,7 +53,8 @@ def keep_freed_memory() -> None:
 
 def progress(items: Iterable[Item], what: str, total: int, unit: str) -> Iterator[Item]:
     """Pass `items` on with a progress bar on a terminal, or a line in the log every half minute."""
-    alone = multiprocessing.parent_process() is None  # the bars of several processes would overwrite each other
+    # the bars of several processes would overwrite each other
+    alone = multiprocessing.parent_process() is None and not log.disabled
     if alone and sys.stderr.isatty() and not os.environ.get("CI"):
         yield from tqdm(items, desc=what, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return

@@ -7,17 +7,22 @@ import sys
 
 import torch
 
+from pipeline.core import ranks
 from pipeline.core.errors import UserError
 
 
 def choose(wanted: str) -> torch.device:
-    """`auto` takes a GPU where there is one.
+    """`auto` takes a GPU where there is one, and `cuda` the first one; of several processes each takes its own.
 
     Raises:
-        UserError: a GPU was asked for that is not there.
+        UserError: a GPU was asked for that is not there, or one for several processes.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.count() > 1 and wanted.startswith("cuda:"):
+        raise UserError(f"train.device is {wanted}, but {ranks.count()} processes train this row; give auto or cuda.")
+    if ranks.count() > 1 and wanted == "cuda":
+        wanted = f"cuda:{ranks.local()}"
     chosen = torch.device(wanted)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(

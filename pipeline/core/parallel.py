@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from pipeline.core import cli
+from pipeline.core import cli, ranks
 from pipeline.core.errors import UserError
 
 Item = TypeVar("Item")
@@ -62,8 +62,12 @@ def parallel_map(
 
 
 def at_a_time(items: int, device: torch.device, threads: int) -> int:
-    """How many processes of so many threads work at a time: OMP_NUM_THREADS in all, or as many as there are cores."""
-    return max(1, min(items, torch.get_num_threads() // threads)) if device.type == "cpu" else 1
+    """How many processes of so many threads work at a time: OMP_NUM_THREADS in all, or as many as there are cores.
+
+    One where several processes work on every item together.
+    """
+    alone = device.type == "cpu" and ranks.count() == 1
+    return max(1, min(items, torch.get_num_threads() // threads)) if alone else 1
 
 
 @contextmanager

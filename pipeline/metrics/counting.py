@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import math
 import tempfile
 import time
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from jaxtyping import Int, Int64, UInt64
 from torch import Tensor
+
+from pipeline.core import ranks
 
 BLOCK = 2**18  # numbers hashed at once, so that they stay in a core's cache
 Table = UInt64[np.ndarray, "3 _"]
@@ -97,6 +100,14 @@ class Counter:
         if self._waiting >= self._limit:
             self._make_room()
 
+    def share(self) -> None:
+        """Of all that the processes that train together counted, keep one part of the codes: each keeps another."""
+        if ranks.count() > 1:
+            self._make_room()
+            cut = _cut([*self._tables, *self._on_disk], ranks.count())
+            received = [ranks.everyones(tables) for tables in cut]
+            self._tables, self._on_disk = list(itertools.chain(*received[ranks.index()])), []
+
     def _make_room(self) -> None:
         """Make one table of all in memory; it moves to a file, which goes with this object, if it is still large."""
         table = _merged(self._tables)
@@ -113,10 +124,8 @@ class Counter:
             self._make_room()
             tables = [*self._tables, *self._on_disk]
             pieces = 1 + sum(table.shape[1] for table in self._on_disk) // self._limit
-            bounds = np.array([2**64 * piece // pieces for piece in range(1, pieces)], np.uint64)
-            cut = [np.split(table, np.searchsorted(table[0], bounds), axis=1) for table in tables]
             how_many: collections.Counter[int] = collections.Counter()
-            for piece in zip(*cut, strict=True):
+            for piece in _cut(tables, pieces):
                 merged = piece[0] if len(piece) == 1 else _merged(piece)
                 values, sums = np.unique(merged[2], return_counts=True)
                 how_many.update(dict(zip(values.tolist(), sums.tolist(), strict=True)))
@@ -146,6 +155,12 @@ class Counter:
     def perplexity(self) -> float:
         """2 to the entropy: how many equally used codes would carry as much."""
         return 2 ** self.entropy_bits()
+
+
+def _cut(tables: Sequence[Table], pieces: int) -> list[tuple[Table, ...]]:
+    """All sorted tables in pieces, so that a fingerprint is in one piece of each."""
+    bounds = np.array([2**64 * piece // pieces for piece in range(1, pieces)], np.uint64)
+    return list(zip(*(np.split(table, np.searchsorted(table[0], bounds), axis=1) for table in tables), strict=True))
 
 
 def _merged(tables: Sequence[Table]) -> Table:

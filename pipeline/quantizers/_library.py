@@ -3,10 +3,14 @@
 Two of its ways must not reach a measurement. Its loss in evaluation is a buffer that training has marked as requiring
 grad: here evaluation has no loss. Its codebooks also move under `torch.no_grad` in train mode: here they are frozen
 wherever gradients are off. And evaluation gives the codes' own points, not a straight-through sum that rounds.
+
+Its own work with several processes is replaced, too: each would draw other latents in place of unused codes than one
+process does, and LFQ divides the codes' probabilities by the number of processes without adding them up.
 """
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pipeline.core import ranks
 from pipeline.quantizers import Losses, Quantizer
 
 
@@ -69,7 +74,9 @@ class LibraryEMA(Library):
 
     def __init__(self, dim: int, num_codes: int, beta: float, decay: float, epsilon: float, **options: Any) -> None:
         options |= {"codebook_size": num_codes, "commitment_weight": beta, "decay": decay, "eps": epsilon}
-        super().__init__(dim, num_codes, "VectorQuantize", **options)
+        super().__init__(dim, num_codes, "VectorQuantize", sync_codebook=False, **options)
+        self.inner._codebook.all_reduce_fn = ranks.total_
+        self.inner._codebook.replace = MethodType(_replace, self.inner._codebook)
 
     @property
     def parameter_count(self) -> int:
@@ -81,3 +88,8 @@ class LibraryEMA(Library):
 
     def decode(self, codes: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape d"]:
         return F.embedding(codes, self.inner.codebook)
+
+
+def _replace(codebook: Any, latents: Float[Tensor, "1 n d"], *arguments: Any, **options: Any) -> None:
+    """The library's own replacement of unused codes, by latents of the whole batch."""
+    type(codebook).replace(codebook, ranks.gather(latents[0])[None], *arguments, **options)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from pipeline.core import ranks
 from pipeline.core.errors import UserError
 from pipeline.quantizers import Decay, Losses, Quantizer, straight_through, to_latents, to_vectors
 from pipeline.quantizers.kd import KD
@@ -114,7 +115,6 @@ class Adaptive(Quantizer):
     ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Losses]:
         weights, choice = self.choose(latents, images)
         if self.training:
-            self.chosen.index_add_(0, choice, torch.ones_like(choice))
             return self._train(latents, weights, choice)
         return self._evaluate(latents, choice)
 
@@ -124,7 +124,7 @@ class Adaptive(Quantizer):
         queries = latents.view(images, -1, self.dim).mean(1) if per_image else latents
         logits = self.scores(queries)
         if self.training and self.sampling == "gumbel":
-            weights = F.gumbel_softmax(logits, tau=self.temperature, hard=True)
+            weights = ranks.own(F.gumbel_softmax(ranks.whole(logits), tau=self.temperature, hard=True))
         else:
             weights = logits.softmax(1)
         if per_image:
@@ -151,12 +151,15 @@ class Adaptive(Quantizer):
         share = F.one_hot(choice, len(books)) if self.sampling == "gumbel" else weights.detach()
         share_of_each = (share / widths).repeat_interleave(widths, 1, output_size=total)
         commitment = ((v - passed.detach()).square() * share_of_each).sum() / len(v)
+        chosen = ranks.total_(torch.zeros_like(self.chosen).index_add_(0, choice, torch.ones_like(choice)))
+        self.chosen += chosen
+        uses = chosen.tolist()  # by all processes, so that all call `update` or none
         for number, (book, vectors) in enumerate(zip(books, v.detach().split(dims, 1), strict=True)):
-            rows = (choice == number).nonzero().squeeze(1)
-            if len(rows):
+            if uses[number]:
+                rows = (choice == number).nonzero().squeeze(1)
                 book.update(vectors[rows], codes[number][rows])
-        chosen = (torch.stack(codes, 1) + self.offsets[:-1]).gather(1, choice[:, None]).squeeze(1)
-        return mixed, chosen, {"commitment_loss": self.beta * commitment}
+        code = (torch.stack(codes, 1) + self.offsets[:-1]).gather(1, choice[:, None]).squeeze(1)
+        return mixed, code, {"commitment_loss": self.beta * commitment}
 
     def _evaluate(
         self, latents: Float[Tensor, "n c"], choice: Int[Tensor, " n"]
@@ -245,7 +248,8 @@ class Random(nn.Module):
 
     def forward(self, queries: Float[Tensor, "b c"]) -> Float[Tensor, "b m"]:
         generator = None if self.training else torch.Generator().manual_seed(0)
-        draw = torch.randint(self.codebooks, (len(queries),), generator=generator).to(queries.device)
+        draw = ranks.own(torch.randint(self.codebooks, (len(ranks.whole(queries)),), generator=generator))
+        draw = draw.to(queries.device)
         return (F.one_hot(draw, self.codebooks) * 1e4).to(queries)
 
 

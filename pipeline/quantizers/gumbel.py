@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from pipeline.core import ranks
 from pipeline.quantizers import Losses, Quantizer
 
 
@@ -71,7 +72,7 @@ class Gumbel(Quantizer):
 
 def gumbel_noise(like: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
     """−log(−log u) for uniform u: torch's own exponential numbers take several times as long on a CPU."""
-    return torch.rand_like(like).log_().neg_().log_().neg_()
+    return ranks.own(torch.rand_like(ranks.whole(like))).log_().neg_().log_().neg_()
 
 
 class Draw(torch.autograd.Function):

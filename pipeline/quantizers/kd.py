@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from pipeline.core import ranks
 from pipeline.core.errors import UserError
 from pipeline.quantizers import Decay
 from pipeline.quantizers.vq_ema import VQEMA
@@ -92,7 +93,7 @@ class KD(VQEMA):
         if self.training and not self._looked:
             self._looked = True  # looking at `started` again at every step would stall a GPU
             if not self.started:
-                self._start(v.detach())
+                self._start(ranks.gather(v.detach()))
         return super().nearest(v)
 
     @torch.no_grad()

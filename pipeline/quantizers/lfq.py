@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from pipeline.core import ranks
 from pipeline.core.errors import UserError
 from pipeline.quantizers import to_latents, to_vectors
 from pipeline.quantizers._library import Library
@@ -57,6 +58,9 @@ class LFQ(Library):
         weights = {"entropy_loss_weight": entropy_weight, "commitment_loss_weight": beta}
         super().__init__(dim, num_codes, "LFQ", codebook_size=num_codes, spherical=spherical, **weights)
         self.inverse_temperature = inverse_temperature
+        from vector_quantize_pytorch import lookup_free_quantization
+
+        lookup_free_quantization.maybe_distributed_mean = ranks.mean
 
     def call(self, latents: Float[Tensor, "1 n c"]) -> tuple[Tensor, ...]:
         return self.inner(latents, inv_temperature=self.inverse_temperature)

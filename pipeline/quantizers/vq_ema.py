@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from pipeline.core import ranks
 from pipeline.quantizers import CodebookQuantizer, Decay, Losses, search
 
 
@@ -72,8 +73,9 @@ class VQEMA(CodebookQuantizer):
     def update(self, v: Float[Tensor, "n d"], codes: Int[Tensor, " n"]) -> None:
         # unlike bincount it does not wait for a GPU, and is exact up to 2²⁴ of one code
         used = torch.zeros_like(self.counts).index_add_(0, codes, self.counts.new_ones(len(codes)))
-        self.counts.lerp_(used, 1 - self.decay)
-        self.sums.mul_(self.decay).index_add_(0, codes, v.to(self.sums), alpha=1 - self.decay)
+        self.counts.lerp_(ranks.total_(used), 1 - self.decay)
+        self.sums.mul_(ranks.once(self.decay)).index_add_(0, codes, v.to(self.sums), alpha=1 - self.decay)
+        ranks.total_(self.sums)
         total = self.counts.sum()
         smoothed = (self.counts + self.epsilon) / (total + len(self.counts) * self.epsilon) * total
         if self.store_smoothed:

@@ -4,7 +4,8 @@ reports/settings/<row>.yaml, data/prepared/<dataset>/
     → models/<row>/               seed-<n>.safetensors, settings.yaml to use them by, about.json: how they came about
     → reports/history/<row>.csv   a line per seed and epoch
 
-A killed training goes on from its last finished epoch when the same command runs again.
+A killed training goes on from its last finished epoch when the same command runs again. Processes that torchrun starts
+train the row together, one seed after the other: `torchrun --standalone --nproc-per-node 2 -m pipeline.train <row>`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import functools
 import hashlib
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
-from pipeline.core import cli, devices, files, parallel, provenance
+from pipeline.core import cli, devices, files, parallel, provenance, ranks
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths, read_settings
 from pipeline.datasets.io import batches
@@ -39,18 +41,26 @@ def main() -> None:
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
     cli.keep_freed_memory()
-    train_row(row, read_settings(row))
+    with ranks.together():
+        train_row(row, read_settings(row))
 
 
 def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> None:
     """Train all seeds and write the row's outputs; nothing appears under a final name before all is done.
 
     Raises:
-        UserError: the row is being trained already, its data are missing or damaged, or a loss is no longer finite.
+        UserError: the row is being trained already, its data are missing or damaged, a loss is no longer finite, or
+            there are more processes than images in a batch.
     """
+    if settings["train"]["batch_size"] < ranks.count():
+        raise UserError(
+            f"train.batch_size is {settings['train']['batch_size']}, but {ranks.count()} processes share every batch; "
+            "start at most as many."
+        )
     paths.checkpoints.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE)
     try:
-        with FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE):
+        with lock if ranks.index() == 0 else nullcontext():
             _train_row(row, settings, paths)
     except Timeout:
         raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
@@ -65,6 +75,8 @@ def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
     unfinished.mkdir(exist_ok=True)
     work = functools.partial(train_seed, row, settings, prepared, unfinished)
     memory = parallel.parallel_map(work, settings["seeds"], device, settings["train"]["threads"])
+    if ranks.index() > 0:
+        return
     states = [_read(unfinished / f"seed-{seed}.pt") for seed in settings["seeds"]]
     _write_model(row, settings, states, train, max(memory), paths)
     _write_history(states, paths.history(row))
@@ -84,12 +96,12 @@ def train_seed(row: str, settings: dict[str, Any], prepared: Path, unfinished: P
     if device.type == "cuda" or options["compile"]:
         warm_up(row, settings, seed, train)
     training, checkpoint = Training(row, settings, seed, train.shape, device), unfinished / f"seed-{seed}.pt"
-    if checkpoint.is_file() and (state := _read(checkpoint)):
+    if state := ranks.first(_read(checkpoint) if ranks.index() == 0 and checkpoint.is_file() else {}):
         training.restore(state)
         cli.log.info("%s seed %d: going on after epoch %d", row, seed, len(training.history))
     validation = functools.partial(validate, images=val, batch_size=options["batch_size"])
     training.run(train, validation, functools.partial(_keep, checkpoint))
-    return devices.peak_memory(device)
+    return max(ranks.everyones(devices.peak_memory(device)))
 
 
 def warm_up(row: str, settings: dict[str, Any], seed: int, train: Images) -> None:
@@ -117,17 +129,22 @@ def validate(model: Autoencoder, images: Images, batch_size: int) -> dict[str, f
     """What the history says of the validation split, with the model frozen: see `metrics`."""
     model.eval()
     errors, codes = [], counting.Counter()
-    for batch in images.in_order(batch_size):
-        reconstructions, quantized = model(batch)
-        errors.append(reconstruction.squared_error(batch, reconstructions))
+    for size, batch in zip(images.sizes(batch_size), images.in_order(batch_size), strict=True):
+        with ranks.batch(size):
+            reconstructions, quantized = model(batch)
+            errors.append(ranks.gather(reconstruction.squared_error(batch, reconstructions)))
         codes.add(quantized.codes.flatten(0, 2))
+    codes.share()
     first = images.batch(slice(0, batch_size))
     loss, gap = gradients.quantization_costs(model.encode, model.quantizer, model.decode, first)
     mse = torch.cat(errors).mean().item()
-    return {"val_mse": mse, "val_codes": codes.distinct, "val_quantization_loss": loss, "val_gradient_gap": gap}
+    distinct = sum(ranks.everyones(codes.distinct))
+    return {"val_mse": mse, "val_codes": distinct, "val_quantization_loss": loss, "val_gradient_gap": gap}
 
 
 def _keep(checkpoint: Path, training: Training) -> None:
+    if ranks.index() > 0:
+        return
     content = io.BytesIO()
     torch.save(training.state(), content)  # not to the file itself: of a full disk torch says "unexpected pos"
     with files.replacing(checkpoint) as beside:
@@ -163,7 +180,7 @@ def _write_model(
     """Weights, what is needed to use them, and how they came about."""
     seeds, device = settings["seeds"], devices.choose(settings["train"]["device"])
     threads = settings["train"]["threads"]
-    environment = {**provenance.environment(device), "threads": threads}
+    environment = {**provenance.environment(device), "threads": threads, "processes": ranks.count()}
     environment["seeds_at_a_time"] = parallel.at_a_time(len(seeds), device, threads)
     trace = [{"seed": seed, **point} for seed, state in zip(seeds, states, strict=True) for point in state["trace"]]
     channels, height, width = train.shape

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
-from pipeline.core import cli, devices
+from pipeline.core import cli, devices, ranks
 from pipeline.core.errors import NonFiniteError, UserError
 from pipeline.datasets.io.batches import Images
 
@@ -54,6 +55,9 @@ class Training:
             self.model.encode = torch.compile(self.model.encode)  # type: ignore[method-assign]
             self.model.decode = torch.compile(self.model.decode)  # type: ignore[method-assign]
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        # averages gradients over the processes; buffers stay equal, since all that moves them is summed up
+        joined = ranks.count() > 1
+        self.forward = DistributedDataParallel(self.model, broadcast_buffers=False) if joined else self.model
         self.optimizer = torch.optim.Adam(learned, lr=self.options["lr"], fused=True)  # one pass over all weights
         self.order = torch.Generator().manual_seed(seed)
         self.history: list[Line] = []
@@ -83,32 +87,37 @@ class Training:
     def epoch(self, images: Images) -> Line:
         """One pass over the training images."""
         number, epochs, batch_size = len(self.history) + 1, self.options["epochs"], self.options["batch_size"]
-        steps = -(-len(images) // batch_size)
+        sizes = images.sizes(batch_size)
+        steps = len(sizes)
         learning_rate = self.learning_rate
         quantizer = self.model.quantizer
         before = {name: value.clone() for name, value in quantizer.state_dict().items()}
         traced = {0: quantizer.trace()} if number == 1 else {}
-        losses, sizes = [], []
+        losses, weights = [], []
         self.model.train()
         start = time.perf_counter()
         batches = images.shuffled(batch_size, self.order, self.options["flip"])
         for step, batch in enumerate(cli.progress(batches, f"{self.row} epoch {number}", steps, "step"), 1):
             quantizer.anneal((number - 1 + (step - 1) / steps) / epochs)
-            try:
-                terms = self.step(batch)
-            except NonFiniteError:
-                raise self.diverged(number, step) from None
-            losses.append(torch.stack(list(terms.values())))
-            sizes.append(len(batch))
+            with ranks.batch(sizes[step - 1]):
+                try:
+                    terms = self.step(batch)
+                except NonFiniteError:
+                    raise self.diverged(number, step) from None
+                losses.append(torch.stack(list(terms.values())))
+                weights.append(ranks.weight() / ranks.count())
             if step * TRACED // steps > (step - 1) * TRACED // steps:
                 traced[(number - 1) * steps + step] = quantizer.trace()
-        means = dict(zip(terms, self.means(torch.stack(losses).cpu(), sizes, number), strict=True))
+        parts = torch.stack(losses).cpu() * torch.tensor(weights)[:, None]
+        means = dict(zip(terms, self.means(torch.stack(ranks.everyones(parts)).sum(0), sizes, number), strict=True))
         seconds = time.perf_counter() - start  # .cpu() above waited for the device
         # as published: the decay is per epoch, so that a decay of 0 ends learning by gradient with the first
         for group in self.optimizer.param_groups:
             group["lr"] *= self.options["lr_decay"]
         after = quantizer.state_dict()
-        self.settled = learning_rate == 0 and all(torch.equal(before[name], after[name]) for name in before)
+        self.settled = ranks.first(
+            learning_rate == 0 and all(torch.equal(before[name], after[name]) for name in before)
+        )
         self.trace += [
             {"step": step, **{name: value.item() for name, value in point.items()}}
             for step, point in traced.items()
@@ -121,21 +130,24 @@ class Training:
     def step(self, images: Float[Tensor, "b c h w"]) -> dict[str, Float[Tensor, ""]]:
         """One update.
 
+        Args:
+            images: this process's part of the batch.
+
         Returns:
-            `mse` and the quantizer's losses, left on the device.
+            `mse` and the quantizer's losses of these images, left on the device.
 
         Raises:
             NonFiniteError: the loss is NaN or infinite; on a GPU, which would have to be waited for, `means` sees it.
         """
         with devices.autocast(self.device, self.options["precision"]):
-            reconstructions, quantized = self.model(images)  # (B, C, H, W); z (B, D, H/2ⁿ, W/2ⁿ)
+            reconstructions, quantized = self.forward(images)  # (B, C, H, W); z (B, D, H/2ⁿ, W/2ⁿ)
             losses = {"mse": F.mse_loss(reconstructions, images), **quantized.losses}
             loss = torch.stack(list(losses.values())).sum()
         if self.device.type == "cpu" and not torch.isfinite(loss):
             raise NonFiniteError("the loss is NaN or infinite")
         if self.learning_rate > 0 or self.options["backprop_at_zero_lr"]:
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward(torch.full_like(loss, ranks.weight()))
             self.optimizer.step()
         return {name: term.detach() for name, term in losses.items()}
 

@@ -306,6 +306,16 @@ def environment(clean: Path) -> Path:
     return clean
 
 
+def test_a_row_that_several_processes_trained_is_recorded(clean: Path) -> None:
+    """As one that DVC trained: only what depends on it runs again."""
+    change(clean, variants={"vq": {"quantizer": {"name": "vq", "beta": 0.5}, "train": {"lr_decay": 0.0}}})
+    shell(clean, *DVC, "repro", "plan")
+    shell(clean, "torchrun", "--standalone", "--nproc-per-node", "2", "-m", "pipeline.train", "photos-vq")
+    shell(clean, *DVC, "commit", "--force", "train@photos-vq")
+    assert files.read_json(clean / "models/photos-vq/about.json")["environment"]["processes"] == 2
+    assert ran(shell(clean, *DVC, "repro")) == {"evaluate@photos-vq", "report"}
+
+
 def test_make_report_does_nothing_again(environment: Path) -> None:
     files.remove(environment / "reports/logs")
     output = readme(environment, "make report")

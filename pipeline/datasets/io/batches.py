@@ -4,7 +4,8 @@
     does not fit         <split>.npy, memory-mapped → threads → batches → device
     kept as image files  <split>.bin, <split>_index.npy → threads: decode → batches → device
 
-All three give the same batches for the same seed.
+All three give the same batches for the same seed. Of several processes that train together, each gets its part of every
+batch.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
+from pipeline.core import ranks
 from pipeline.core.errors import UserError
 from pipeline.core.files import digest, read_yaml
 
@@ -119,15 +121,27 @@ class Images:
         if self.pixels is not None:
             order = order.to(self.device)  # once, since each copy from the host waits for the device
         mirrored = (torch.rand(len(self), generator=generator) < 0.5).to(self.device) if flip else None
-        starts = range(0, len(self), size)
-        for start, images in zip(starts, self._floats(order[start : start + size] for start in starts), strict=True):
+        parts = self._parts(size)
+        for part, images in zip(parts, self._floats(order[part] for part in parts), strict=True):
             if mirrored is not None:
-                images = torch.where(mirrored[start : start + size, None, None, None], images.flip(3), images)
+                images = torch.where(mirrored[part, None, None, None], images.flip(3), images)
             yield images
 
     def in_order(self, size: int) -> Iterator[Float[Tensor, "b c h w"]]:
         """All images once, in batches of `size`."""
-        return self._floats(slice(start, start + size) for start in range(0, len(self), size))
+        return self._floats(self._parts(size))
+
+    def sizes(self, size: int) -> list[int]:
+        """How many images each batch of at most `size` has."""
+        return [min(size, len(self) - start) for start in range(0, len(self), size)]
+
+    def _parts(self, size: int) -> list[slice]:
+        """Where this process's part of each batch lies; see `ranks`."""
+        own = [ranks.part(images) for images in self.sizes(size)]
+        return [
+            slice(start + part.start, start + part.stop)
+            for start, part in zip(range(0, len(self), size), own, strict=True)
+        ]
 
     def _floats(self, indices: Iterable[Index]) -> Iterator[Float[Tensor, "b c h w"]]:
         for pixels in self._pixels(indices):
