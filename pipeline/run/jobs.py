@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
 import signal
@@ -19,7 +18,6 @@ from pipeline.run.stages import Stage, Stages, kind_of, row_of
 from pipeline.run.view import View
 
 PATIENCE = 2  # seconds that processes get to end by themselves
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Job:
     def failure(self) -> str:
         """Why it failed, in a sentence: the last line that it printed."""
         if self.process.returncode == -signal.SIGKILL:
-            return "it was killed, perhaps for want of memory"
+            return f"it was killed, perhaps for want of memory: {cli.LESS_MEMORY}"
         lines = self.log.read_bytes()[self.log_start :].decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("error: ") if lines else f"exit status {self.process.returncode}"
 
@@ -85,7 +83,7 @@ class Jobs:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)  # no exception, which would come in the middle of what DVC writes
         stages = self.stages
-        with View(self) as view:
+        with stages.alone(), View(self) as view:
             try:
                 while not stages.stopped and (stages.waiting or stages.ready or self.running):
                     self._advance(view)
@@ -128,7 +126,7 @@ class Jobs:
         if width > len(self.free):
             return False
         ready.remove(stage)
-        with self.stages.failing(stage):
+        with self.stages.failing(stage), files.naming(self.log(stage)):
             if not self.stages.restore(stage):
                 self._start(stage, width)
         return True
@@ -156,7 +154,7 @@ class Jobs:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C comes to this process alone, and `send` reaches those of seeds
-                preexec_fn=die_with_parent,
+                preexec_fn=cli.die_with_parent,
             )
             self.running.append(Job(stage, process, places, self.log(stage), log.tell()))
 
@@ -181,9 +179,3 @@ class Jobs:
                 job.process.wait(PATIENCE)
             job.send(signal.SIGKILL)  # also to those of single seeds
             job.process.wait()
-
-
-def die_with_parent() -> None:
-    """In a new process: end when the one that started it has ended in any way. Nothing outside Linux."""
-    if PRCTL:
-        PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

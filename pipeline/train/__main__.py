@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
@@ -30,8 +29,6 @@ from pipeline.datasets.io import batches
 from pipeline.datasets.io.batches import Images
 from pipeline.metrics import counting, gradients, reconstruction
 from pipeline.train.loop import Training
-
-PATIENCE = 2  # seconds to wait for a row's lock: after a kill, the processes of single seeds take a moment to go
 
 
 def main() -> None:
@@ -47,13 +44,11 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
 
     Raises:
         UserError: the row is being trained already, its data are missing or damaged, or a loss is no longer finite.
+        OSError: a folder for the results cannot be written; this is found before anything is trained.
     """
-    paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE):
-            _train_row(row, settings, paths)
-    except Timeout:
-        raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
+    files.check_writable(*paths.results)
+    with files.alone(paths.checkpoints / f"{row}.lock", f"{row} is being trained"):
+        _train_row(row, settings, paths)
 
 
 def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
