@@ -113,7 +113,10 @@ class Stages:
             DvcException: one of them works on a part of it; the message says which.
         """
         root, hard = [self.repo.root_dir], self.repo.config["core"].get("hardlink_lock", False)
-        with rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read=[], write=root, hardlink=hard):
+        with (
+            files.naming(Path(self.repo.tmp_dir, "rwlock")),
+            rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read=[], write=root, hardlink=hard),
+        ):
             yield
 
     def sort_out(self) -> bool:
