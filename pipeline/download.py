@@ -12,7 +12,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import filelock
 import yaml
 
 from pipeline import datasets
@@ -35,15 +34,11 @@ def download(name: str, paths: Paths = Paths()) -> None:
     """
     dataset, _ = datasets.from_settings(name, paths)
     mirror, raw = find_mirror(paths), paths.raw(name)
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(raw.with_name(f".{name}.lock"), timeout=0):
-            folder = _begin(raw.with_name(f"{name}.partial"), {"dataset": name, **dataset.identity()})
-            dataset.download(folder, mirror)
-            files.remove(raw)
-            os.replace(folder, raw)
-    except filelock.Timeout as error:
-        raise UserError(f"{name} is being downloaded by another process; wait for it, or stop it.") from error
+    with files.alone(raw.with_name(f".{name}.lock"), f"{name} is being downloaded"):
+        folder = _begin(raw.with_name(f"{name}.partial"), {"dataset": name, **dataset.identity()})
+        dataset.download(folder, mirror)
+        files.remove(raw)
+        os.replace(folder, raw)
     total = sum(path.stat().st_size for path in raw.rglob("*") if path.is_file())
     cli.log.info("%s: %.1f MB in %s", name, total / 1e6, raw)
 

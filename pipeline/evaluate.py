@@ -52,6 +52,7 @@ def evaluate_row(row: str, settings: dict[str, Any], options: dict[str, Any], pa
         settings: the row's, as the plan wrote them.
         options: the section `evaluate` of params.yaml.
     """
+    files.check_writable(*paths.results)
     device = devices.choose(settings["train"]["device"])
     batches.check(paths.prepared(settings["dataset"]))
     about = files.read_json(paths.model(row) / "about.json")

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from pipeline.core.errors import UserError
 
@@ -27,15 +29,64 @@ def replacing(path: Path) -> Iterator[Path]:
     beside = path.with_name(path.name + ".partial")
     remove(beside)
     try:
-        yield beside
+        with naming(path):
+            yield beside
         if path.is_dir() or beside.is_dir():
             remove(path)
         os.replace(beside, path)
-    except BaseException as error:
+    except BaseException:
         remove(beside)
-        if isinstance(error, OSError) and error.filename is None:
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as a full disk's, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def check_writable(*folders: Path) -> None:
+    """Find out before long work whether its results can be written; folders that are not there are made.
+
+    Raises:
+        OSError: it names the folder.
+    """
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            error.filename = str(folder)
+            raise
+
+
+PATIENCE = 2  # seconds to wait for a lock: after a kill, the processes of single seeds take a moment to go
+
+
+@contextmanager
+def alone(lock: Path, work: str) -> Iterator[None]:
+    """Do something that one process at a time may do; the file beside `lock` tells others which one does.
+
+    Args:
+        work: what is done, for the message, e.g. "photos-vq is being trained".
+
+    Raises:
+        UserError: another process does it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    owner = lock.with_suffix(".pid")
+    try:
+        with FileLock(lock, timeout=PATIENCE):
+            owner.write_text(str(os.getpid()))
+            yield
+    except Timeout:
+        who = f"process {owner.read_text()}" if owner.is_file() else "another process"
+        raise UserError(f"{work} by {who}; wait for it or stop it.") from None
 
 
 SPARE = 64 << 20  # bytes of a disk that are left free

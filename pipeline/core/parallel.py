@@ -51,8 +51,8 @@ def parallel_map(
                 future.result()
         except BrokenProcessPool:  # which stops the others by itself
             raise UserError(
-                f"one of {processes} processes was killed, perhaps for want of memory; run the same command again to "
-                "go on."
+                f"one of {processes} processes was killed, perhaps for want of memory: {cli.LESS_MEMORY}; run the same "
+                "command again to go on."
             ) from None
         except Exception:
             for process in multiprocessing.active_children():

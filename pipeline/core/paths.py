@@ -67,6 +67,11 @@ class Paths:
         return self.model(row) / f"seed-{seed}.safetensors"
 
     @property
+    def results(self) -> list[Path]:
+        """The folders that training and measuring a row write into."""
+        return [self.root / "models", self.reports / "history", self.reports / "runs"]
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 

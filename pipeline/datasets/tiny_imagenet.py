@@ -18,6 +18,7 @@ ARCHIVE = "tiny-imagenet-200.zip"
 ROOT = "tiny-imagenet-200"
 IMAGES = (".jpeg", ".jpg")
 SHAPE = (64, 64)
+UNKNOWN = "has no class in wnids.txt and val_annotations.txt"
 
 
 class TinyImagenet(PictureDataset):
@@ -47,7 +48,12 @@ class TinyImagenet(PictureDataset):
     def prepare(self, raw: Path, folder: Path) -> dict[str, Any]:
         store = Zip(raw / ARCHIVE, self.name)
         classes = sorted(store.text(f"{ROOT}/wnids.txt").split())
-        items = _items(store, classes)
+        items, unknown = _items(store, classes)
+        if unknown and self.on_bad_image != "skip":
+            raise UserError(
+                f"tiny_imagenet: {unknown[0]} {UNKNOWN}, as {len(unknown)} images in {store.path}; "
+                "data.on_bad_image: skip would leave them out."
+            )
         split = "the source's; the test set has no labels"
         if not items["test"]:
             split = "training: the source's; the source's test set is not in the archive, so half of the validation "
@@ -57,11 +63,11 @@ class TinyImagenet(PictureDataset):
             items |= {half: [item for item in halves if halves[item] == half] for half in ("val", "test")}
         decoder = Decoder(SHAPE, expected=SHAPE)
         skipped = write_splits(folder, store, shuffled(items), decoder, self.on_bad_image)
-        return {"split": split, "classes": classes, "skipped": skipped}
+        return {"split": split, "classes": classes, "skipped": dict.fromkeys(unknown, UNKNOWN) | skipped}
 
 
-def _items(store: Zip, classes: list[str]) -> dict[str, list[Item]]:
-    """The images by split, with the numbers of their classes.
+def _items(store: Zip, classes: list[str]) -> tuple[dict[str, list[Item]], list[str]]:
+    """The images by split, with the numbers of their classes; and those for training and validation that have none.
 
     A line of val_annotations.txt is a file name, its class and a box, divided by tabs.
     """
@@ -69,13 +75,16 @@ def _items(store: Zip, classes: list[str]) -> dict[str, list[Item]]:
     train, val, test = (store.below(f"{ROOT}/{split}/", IMAGES) for split in SPLITS)
     try:
         wnids = dict(line.split("\t")[:2] for line in store.text(f"{ROOT}/val/val_annotations.txt").splitlines())
-        return {
-            "train": [Item(name, numbers[name.split("/")[2]]) for name in train],
-            "val": [Item(name, numbers[wnids[name.rpartition("/")[2]]]) for name in val],
-            "test": [Item(name) for name in test],
-        }
-    except (KeyError, ValueError) as error:
+    except ValueError:
         raise UserError(
-            f"tiny_imagenet: in {store.path}, wnids.txt and val_annotations.txt do not give the class of every image "
-            f"({error!r})."
-        ) from error
+            f"tiny_imagenet: val_annotations.txt in {store.path} has a line without a tab; expected are a file name, "
+            "its class and a box, divided by tabs."
+        ) from None
+    labels = {name: numbers.get(name.split("/")[2]) for name in train}
+    labels |= {name: numbers.get(wnids.get(name.rpartition("/")[2], "")) for name in val}
+    known = {
+        split: [Item(name, labels[name]) for name in names if labels[name] is not None]
+        for split, names in (("train", train), ("val", val))
+    }
+    unknown = [name for name, label in labels.items() if label is None]
+    return {**known, "test": [Item(name) for name in test]}, unknown

@@ -14,13 +14,18 @@ def main(paths: Paths = Paths()) -> None:
     """Read everything, draw, then write; an error leaves the old report whole.
 
     Raises:
-        UserError: a row is missing or stale.
+        UserError: a row is missing or stale, or another process writes the report.
     """
+    with files.alone(paths.checkpoints / "report.lock", "the report is being written"):
+        write(paths)
+
+
+def write(paths: Paths) -> None:
     results = read_results(paths)
     with files.replacing(paths.figures) as folder:
         pictures = figures.draw_all(results, folder)
+        text = page(results, pictures)
     files.write_json(paths.metrics, summary.metrics(results))
-    text = page(results, pictures)
     files.write_text(paths.page, to_html(text, results))
     files.write_text(paths.report, text)
     cli.log.info("%d rows reported in %s", len(results.rows) + len(results.swept), paths.report)

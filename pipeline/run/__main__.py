@@ -21,12 +21,11 @@ import sys
 from itertools import cycle, islice
 
 from dvc.exceptions import DvcException
-from filelock import FileLock, Timeout
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
-from pipeline.run.jobs import PATIENCE, Jobs, Place
+from pipeline.run.jobs import Jobs, Place
 from pipeline.run.stages import Stages
 
 
@@ -35,12 +34,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="cores to use, or GPUs where there are some; by default all")
     jobs, paths = parser.parse_args().jobs, Paths()
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars of its own; its errors are raised
-    paths.checkpoints.mkdir(exist_ok=True)
+    files.check_writable(*paths.results, paths.logs)
     try:
-        with FileLock(paths.checkpoints / "run.lock", timeout=PATIENCE):
+        with files.alone(paths.checkpoints / "run.lock", "rows are being run in this folder"):
             Jobs(Stages(paths), places(paths, jobs), paths).run()
-    except Timeout:
-        raise UserError("rows are being run in this folder by another process; wait for it or stop it.") from None
     except DvcException as error:
         raise UserError(f"DVC says: {' '.join(str(error).split())}") from None
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", "--quiet"])

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import runpy
 import shlex
-import signal
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+from pipeline.core import cli
 
 
 def start(command: str, folder: Path, environment: dict[str, str], log: Path) -> BaseProcess:
@@ -32,7 +30,7 @@ def start(command: str, folder: Path, environment: dict[str, str], log: Path) ->
 
 
 def _run(words: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
-    die_with_parent()
+    cli.die_with_parent()
     os.setsid()  # so that a signal reaches the processes of seeds too
     with open(os.devnull) as nothing, log.open("ab") as end:
         for stream, file in enumerate((nothing, end, end)):
@@ -47,9 +45,3 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], log: Path)
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case _:
             os.execvp(words[0], words)
-
-
-def die_with_parent() -> None:
-    """In a new process: end when the one that started it has ended in any way. Nothing outside Linux."""
-    if PRCTL:
-        PRCTL(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -50,7 +50,7 @@ class Job:
     def failure(self) -> str:
         """Why it failed, in a sentence: the last line that it printed."""
         if self.process.exitcode == -signal.SIGKILL:
-            return "it was killed, perhaps for want of memory"
+            return f"it was killed, perhaps for want of memory: {cli.LESS_MEMORY}"
         lines = self.log.read_bytes()[self.log_start :].decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("error: ") if lines else f"exit status {self.process.exitcode}"
 
@@ -84,7 +84,7 @@ class Jobs:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)  # no exception, which would come in the middle of what DVC writes
         stages = self.stages
-        with View(self) as view:
+        with stages.alone(), View(self) as view:
             try:
                 while not stages.stopped and (stages.waiting or stages.ready or self.running):
                     self._advance(view)
@@ -127,7 +127,7 @@ class Jobs:
         if width > len(self.free):
             return False
         ready.remove(stage)
-        with self.stages.failing(stage):
+        with self.stages.failing(stage), files.naming(self.log(stage)):
             if not self.stages.restore(stage):
                 self._start(stage, width)
         return True

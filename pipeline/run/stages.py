@@ -6,17 +6,22 @@ that commands can run side by side in between, and dvc.lock is written once.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.rwlock import rwlock
 from dvc.stage.cache import RunCacheNotFoundError
 
-from pipeline.core import cli
+from pipeline.core import cli, files
 from pipeline.core.paths import Paths
 
 ROW_STAGES = ("train", "evaluate")
@@ -51,7 +56,10 @@ class Stages:
     def __init__(self, paths: Paths) -> None:
         self.stopped = False
         self.repo = Repo(str(paths.root))
+        self.cache = Path(self.repo.cache.local.path)
+        files.check_writable(self.cache)
         with self.locked():
+            self._remove_damaged()
             self.graph = get_active_graph(self.repo.index.graph)
             self.order: list[Stage] = plan_repro(self.graph, self.repo.stage.collect("dvc.yaml"))
         self.rows = [stage for stage in self.order if kind_of(stage) in ROW_STAGES]
@@ -83,6 +91,34 @@ class Stages:
         finally:
             self.repo.lock.unlock()
 
+    def _remove_damaged(self) -> None:
+        """Remove what a killed command of DVC or a full disk cut short, or git left with the marks of a merge."""
+        lock, busy = Path(self.repo.root_dir, "dvc.lock"), Path(self.repo.tmp_dir, "rwlock")
+        try:
+            if lock.exists():
+                Lockfile(self.repo, str(lock)).load()
+        except DvcException:
+            lock.unlink()
+            cli.log.warning("dvc.lock is damaged and removed; what it recorded comes from the cache, or runs again.")
+        try:
+            json.loads(busy.read_bytes() if busy.exists() else "{}")
+        except ValueError:
+            busy.unlink()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep DVC's commands from everything in this folder.
+
+        Raises:
+            DvcException: one of them works on a part of it; the message says which.
+        """
+        root, hard = [self.repo.root_dir], self.repo.config["core"].get("hardlink_lock", False)
+        with (
+            files.naming(Path(self.repo.tmp_dir, "rwlock")),
+            rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read=[], write=root, hardlink=hard),
+        ):
+            yield
+
     def sort_out(self) -> bool:
         """Move a stage that waits for no other any more out of `waiting`; False where there is none."""
         over = self.done | self.skipped | self.failed.keys()
@@ -112,17 +148,20 @@ class Stages:
 
     def record(self, stage: Stage) -> None:
         """Put what the stage has left into DVC's cache: even if nothing is written any more, it need not run again."""
-        stage.save()
-        stage.commit()
+        with files.naming(self.cache):
+            stage.save()
+            stage.commit()
         self.recorded.add(stage)
         self.done.add(stage)
 
     def write(self) -> None:
         """Write dvc.lock, in DVC's order."""
         stages = [stage for stage in self.order if stage in self.recorded]
-        if stages:
+        if not stages:
+            return
+        with files.naming(Path("dvc.lock")):
             stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-            self.recorded.clear()
+        self.recorded.clear()
 
     @contextmanager
     def failing(self, stage: Stage) -> Iterator[None]:
@@ -130,4 +169,4 @@ class Stages:
         try:
             yield
         except (DvcException, OSError) as error:
-            self.failed[stage] = " ".join(str(error).split())
+            self.failed[stage] = cli.explain(error) or " ".join(str(error).split())

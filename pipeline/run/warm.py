@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from pipeline.run.command import die_with_parent
+from pipeline.core import cli
 
-die_with_parent()
+cli.die_with_parent()
 os.setsid()  # Ctrl-C comes to `run` alone
 os.environ["OMP_NUM_THREADS"] = "1"  # libraries read it while they are imported, and start as many threads
 with suppress(Exception):  # the stage that needs it says what is wrong

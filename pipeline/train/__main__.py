@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
@@ -32,8 +31,6 @@ from pipeline.datasets.io import batches
 from pipeline.datasets.io.batches import Images
 from pipeline.metrics import counting, gradients, reconstruction
 from pipeline.train.loop import Training
-
-PATIENCE = 2  # seconds to wait for a row's lock: after a kill, the processes of single seeds take a moment to go
 
 
 def main() -> None:
@@ -51,19 +48,17 @@ def train_row(row: str, settings: dict[str, Any], paths: Paths = Paths()) -> Non
     Raises:
         UserError: the row is being trained already, its data are missing or damaged, a loss is no longer finite, or
             there are more processes than images in a batch.
+        OSError: a folder for the results cannot be written; this is found before anything is trained.
     """
     if settings["train"]["batch_size"] < ranks.count():
         raise UserError(
             f"train.batch_size is {settings['train']['batch_size']}, but {ranks.count()} processes share every batch; "
             "start at most as many."
         )
-    paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(paths.checkpoints / f"{row}.lock", timeout=PATIENCE)
-    try:
-        with lock if ranks.index() == 0 else nullcontext():
-            _train_row(row, settings, paths)
-    except Timeout:
-        raise UserError(f"{row} is being trained by another process; wait for it or stop it.") from None
+    files.check_writable(*paths.results)
+    alone = files.alone(paths.checkpoints / f"{row}.lock", f"{row} is being trained")
+    with alone if ranks.index() == 0 else nullcontext():
+        _train_row(row, settings, paths)
 
 
 def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:

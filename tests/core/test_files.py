@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from pipeline.core import files
+from pipeline.core.errors import UserError
 
 
 def test_a_failure_leaves_the_old_file_whole_and_nothing_beside(tmp_path: Path) -> None:
@@ -44,16 +42,24 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("number", "status", "message"),
-    [(errno.ENOSPC, 1, "error: no space left on the disk while writing big.npy; free some and run again.\n")],
-)
-def test_a_full_disk_is_one_sentence(number: int, status: int, message: str) -> None:
-    code = (
-        f"from pipeline.core import cli\ndef main(): raise OSError({number}, 'No space left', 'big.npy')\ncli.run(main)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (status, message)
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(OSError, match=r" '/proc/self'$"):
+        files.check_writable(Path("/proc/self"))
+
+
+def test_work_of_one_process_at_a_time_names_that_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "PATIENCE", 0)
+    lock = tmp_path / "folder" / "row.lock"
+    with (
+        files.alone(lock, "a row is being trained"),
+        pytest.raises(UserError, match=rf"^a row is being trained by process {os.getpid()}; wait for it or stop it\.$"),
+    ):
+        owner = files.alone(lock, "a row is being trained")
+        owner.__enter__()
+    with files.alone(lock, "a row is being trained"):
+        pass
 
 
 def test_checksums_against_coreutils(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -26,7 +27,8 @@ NAME = "images.zip"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))  # between two attempts
+    for module in ("pooch.core", "urllib3.util.retry"):  # between two attempts
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(sleep=lambda seconds: None, time=time.time))
     monkeypatch.setattr(files, "SPARE", 0)
 
 
@@ -176,12 +178,33 @@ def test_a_line_that_is_always_cut_says_where(mirror: Path, folder: Path) -> Non
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("status", "times"), [(404, 1), (401, 1), (503, 1 + fetch.RETRIES)])
+@pytest.mark.parametrize(("status", "times"), [(404, 1), (401, 1), (429, 1 + fetch.RETRIES), (503, 1 + fetch.RETRIES)])
 def test_only_a_passing_no_is_asked_again(status: int, times: int, mirror: Path, folder: Path) -> None:
     with serving(mirror, lambda handler, content: handler.send_error(status)) as web:
         with pytest.raises(UserError, match=rf"images\.zip: status {status} [\w ]+\); the mirror should"):
             bring(file_of(), folder, web.url)
         assert len(web.asked) == times
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("7", [7]), ("100000", [fetch.MOST_WAITING])])
+def test_a_server_that_says_when_to_ask_again_is_asked_then(
+    asked: str, waited: list[int], mirror: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=slept.append, time=time.time))
+
+    def answer(handler: Handler, content: bytes) -> None:
+        if len(handler.server.asked) > 1:
+            handler.whole(content)
+        else:
+            handler.send_response(429)
+            handler.send_header("Retry-After", asked)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+    with serving(mirror, answer) as web:
+        assert bring(file_of(), folder, web.url) == CONTENT
+    assert slept == waited
 
 
 def test_the_next_address_is_asked_when_one_fails_or_lies(mirror: Path, folder: Path) -> None:

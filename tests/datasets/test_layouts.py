@@ -198,8 +198,8 @@ def annotations(content: bytes) -> Callable[[dict[str, bytes]], None]:
     [
         (without("val_annotations.txt"), "val/val_annotations.txt in .* cannot be read as text"),
         (without("wnids.txt"), "tiny-imagenet-200/wnids.txt in .* cannot be read as text"),
-        (annotations(b"val_0.JPEG\tn01\n"), r"do not give the class of every image \(KeyError\('val_1.JPEG'\)\)"),
-        (annotations(b"val_0.JPEG n01\n"), r"do not give the class of every image \(ValueError"),
+        (annotations(b"val_0.JPEG\tn01\n"), "/val/images/val_1.JPEG has no class in .*, as 5 images in .*: skip would"),
+        (annotations(b"val_0.JPEG n01\n"), "val_annotations.txt in .* has a line without a tab"),
         (annotations(b"\xff\xfe"), "val_annotations.txt in .* cannot be read as text"),
     ],
 )
@@ -208,6 +208,17 @@ def test_bad_lists_of_tiny_imagenet(change: Callable[[dict[str, bytes]], None], 
     change(contents)
     with pytest.raises(UserError, match=f"^tiny_imagenet: .*{says}"):
         prepare_tiny(tmp_path, contents)
+
+
+def test_images_of_tiny_imagenet_without_a_class_can_be_left_out(tmp_path: Path) -> None:
+    contents = made_sources.tiny_imagenet_contents(RNG)
+    annotations(b"val_0.JPEG\tn01\nval_3.JPEG\tn99\n")(contents)
+    contents[f"{ROOT}/train/n98/images/n98_0.JPEG"] = contents[f"{ROOT}/train/n01/images/n01_1.JPEG"]
+    about, folder = prepare_tiny(tmp_path, contents, on_bad_image="skip")
+    assert len(np.load(folder / "train.npy")) == len(np.load(folder / "train_labels.npy")) == 10
+    assert np.load(folder / "val_labels.npy").tolist() == [0]
+    left_out = ["train/n98/images/n98_0.JPEG", *(f"val/images/val_{number}.JPEG" for number in range(1, 6))]
+    assert set(about["skipped"]) == {f"{ROOT}/{name}" for name in left_out}
 
 
 # single data sets

@@ -279,6 +279,8 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Pa
             time.sleep(0.1)
         processes = psutil.Process(run.pid).children(recursive=True)
         assert {int(path.name.removeprefix("waits-")) for path in clean.glob("waits-*")} < {p.pid for p in processes}
+        if number == signal.SIGINT:
+            assert f"(PID {run.pid})" in shell(clean, *DVC, "repro", status=255)
         run.send_signal(number)
         output, _ = run.communicate()
         assert run.returncode == status
@@ -296,6 +298,24 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Pa
     output, _ = run.communicate()
     assert run.returncode == 0, output
     assert "1 of 1 rows done" in output
+
+
+def test_what_was_cut_short_is_mended(clean: Path) -> None:
+    """By git, a kill or a full disk: dvc.lock, DVC's note of what is busy, an object of its cache."""
+    lock, busy = clean / "dvc.lock", clean / ".dvc/tmp/rwlock"
+    before = lock.read_bytes()
+    lock.write_bytes(b"<<<<<<< HEAD\n" + before)
+    busy.write_text("")
+    history = clean / "reports/history/photos-vq.csv"
+    md5 = files.digest(history, "md5")
+    cached = clean / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    cached.chmod(0o644)
+    cached.write_bytes(b"")
+    output = shell(clean, *RUN)
+    assert output.startswith("dvc.lock is damaged and removed; what it recorded comes from the cache, or runs again.\n")
+    assert "3 of 3 rows done" in output
+    assert ran(shell(clean, *DVC, "repro")) == set()
+    assert lock.read_text().count("photos-vq.csv") == before.decode().count("photos-vq.csv")
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -205,11 +207,28 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
     assert not paths.history("photos-vq").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_trained(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tempfile.TemporaryFile
+
+    def read_only(dir: Path) -> Any:
+        if dir.name == "history":
+            raise OSError(errno.EROFS, "Read-only file system", dir / "tmp")
+        return temporary(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    epochs = record_epochs(monkeypatch)
+    with pytest.raises(SystemExit, match=r"^error: \S+/reports/history cannot be read or written \(Read-only file"):
+        cli.run(lambda: trained(paths, "vq") and None)
+    assert epochs == []
+
+
 def test_a_seed_that_fails_stops_the_others() -> None:
     torch.set_num_threads(2)
     with pytest.raises(ZeroDivisionError):
         parallel.parallel_map(_fails_or_waits, [3600, 0], CPU, 1)
-    with pytest.raises(UserError, match="one of 2 processes was killed.*run the same command again to go on"):
+    with pytest.raises(UserError, match="one of 2 processes was killed.*JOBS=1.*run the same command again to go on"):
         parallel.parallel_map(_is_killed, [0, 1], CPU, 1)
     assert parallel.parallel_map(str, [3, 1, 2], CPU, 1) == ["3", "1", "2"]
 

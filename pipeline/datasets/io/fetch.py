@@ -22,6 +22,8 @@ from urllib.parse import quote, unquote, urlsplit
 import pooch
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
@@ -29,6 +31,8 @@ from pipeline.core.errors import UserError
 CHUNK = 1 << 20  # bytes
 TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces
 RETRIES = 2  # after a first attempt over http that failed
+PASSING = (429, 500, 502, 503, 504)  # statuses of a server that may answer better in a moment
+MOST_WAITING = 60  # seconds that a server may ask for between two attempts
 MANY = 16  # files: more are fetched by several threads at once
 THREADS = 8
 LARGE = 8 << 20  # bytes of a file whose progress is shown
@@ -153,16 +157,35 @@ def _addresses(file: File, dataset: str, mirror: str | None) -> Sequence[str]:
     return file.urls or ["gdown" if file.drive else "kaggle"]
 
 
+def _session() -> requests.Session:
+    """One that asks again after a passing no, when the server's Retry-After says; after other failures pooch does."""
+    retry = Retry(
+        total=None,
+        connect=0,
+        read=False,
+        other=0,
+        status=RETRIES,
+        status_forcelist=PASSING,
+        backoff_factor=1,
+        raise_on_status=False,
+    )
+    retry.retry_after_max = MOST_WAITING  # no argument of older urllib3
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
 def _by_http(url: str, output: str, file: File, login: tuple[str, str] | None) -> None:
     """pooch's own HTTPDownloader takes a body without end and unpacks a .gz that a server calls an encoding."""
     headers = {"Accept-Encoding": "identity"}
     with (
-        requests.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=login) as response,
+        _session() as session,
+        session.get(url, stream=True, timeout=TIMEOUT, headers=headers, auth=login) as response,
         Path(output).open("wb") as write,
     ):
         if not response.ok:
-            again = response.status_code >= 500  # pooch asks again after errors of requests
-            raise (requests.HTTPError if again else OSError)(f"status {response.status_code} {response.reason}")
+            raise OSError(f"status {response.status_code} {response.reason}")
         length = int(response.headers.get("Content-Length", 0))
         most = 2 * file.size or length or UNSTATED
         pieces = response.raw.stream(CHUNK, decode_content=False)
