@@ -20,6 +20,20 @@ SWEEPS = {
     "init": {"setting": "quantizer.init", "values": [5.0], "variants": ["lattice"], "train": {"epochs": 1}},
     "codes": {"setting": "quantizer.num_codes", "values": [8], "variants": ["vq"], "train": {"epochs": 1}},
 }
+QUANTIZER = '''
+from pipeline.quantizers.vq import VQ
+
+
+class Mine(VQ):
+    """A codebook of my own."""
+
+    title, meaning, colour = "My quantizer", "a codebook of my own", "#123456"
+'''
+WAITS = """import os, pathlib, time
+        while pathlib.Path("wait").exists():
+            pathlib.Path(f"waits-{os.getpid()}").touch()
+            time.sleep(0.1)"""
+"""As a statement: waits while there is a file `wait`, and says who does."""
 
 
 def make_project(folder: Path) -> Path:
@@ -48,6 +62,12 @@ def make_project(folder: Path) -> Path:
     shell(folder, "git", "config", "user.email", "user@example.org")
     commit(folder, "start")
     return folder
+
+
+def quantizer_that(folder: Path, statement: str) -> None:
+    """A quantizer of one's own, `mine`, with a statement in each step."""
+    method = f"    def nearest(self, v):\n        {statement}\n        return super().nearest(v)\n"
+    (folder / "pipeline/quantizers/mine.py").write_text(QUANTIZER + "\n" + method)
 
 
 def shell(folder: Path, *words: str, status: int | None = 0, **variables: str) -> str:

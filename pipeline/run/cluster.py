@@ -10,6 +10,7 @@ call takes them up as long as their rows are what they were.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import signal
 import time
@@ -45,12 +46,18 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _options(named: dict[str, str | int]) -> dict[str, str | int]:
+    if not all(re.fullmatch("[a-z-]+", name) for name in named):
+        raise ValueError("name options as sbatch's manual, without --")
+    return named
+
+
 Line = Annotated[str, AfterValidator(_one_line)]
 """What may become a line of a script: submitit quotes it."""
 
 
 class Settings(Section):
-    """cluster.yaml; sbatch's options are named there as in its manual."""
+    """cluster.yaml."""
 
     partition: Line | None
     minutes: PositiveInt
@@ -59,7 +66,7 @@ class Settings(Section):
     gpus: NonNegativeInt
     cpus: PositiveInt
     at_once: PositiveInt
-    sbatch: dict[Line, Line | int]
+    sbatch: Annotated[dict[str, Line | int], AfterValidator(_options)]
 
 
 def read_settings(path: Path) -> Settings:

@@ -17,7 +17,21 @@ import pytest
 import zc.lockfile
 from conftest import ROOT
 from PIL import Image
-from project import DVC, VARIANTS, both, change, commit, git_status, make_project, ran, shell, start
+from project import (
+    DVC,
+    QUANTIZER,
+    VARIANTS,
+    WAITS,
+    both,
+    change,
+    commit,
+    git_status,
+    make_project,
+    quantizer_that,
+    ran,
+    shell,
+    start,
+)
 
 from pipeline.core import files
 
@@ -140,12 +154,6 @@ def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -
     assert (clean / "dvc.lock").read_bytes() == after
 
 
-def quantizer_that(folder: Path, statement: str) -> None:
-    """A quantizer of one's own, `mine`, with a statement in each step."""
-    method = f"    def nearest(self, v):\n        {statement}\n        return super().nearest(v)\n"
-    (folder / "pipeline/quantizers/mine.py").write_text(QUANTIZER + "\n" + method)
-
-
 def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
     change(
         clean, model={"dim": 5}, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["mine", "vq"]}
@@ -164,18 +172,10 @@ def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
     assert ran_side_by_side(clean) == again  # the other one was recorded
 
 
-WAITS = """
-        import os, pathlib, time
-        while pathlib.Path("wait").exists():
-            pathlib.Path(f"waits-{os.getpid()}").touch()
-            time.sleep(0.1)
-"""
-
-
 def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Path) -> None:
     variants = {"mine": {"quantizer": {"name": "mine"}}}
     change(clean, variants=variants, grid={"variants": ["mine"], "seeds": [0, 1]})
-    quantizer_that(clean, WAITS.strip())
+    quantizer_that(clean, WAITS)
     (clean / "wait").touch()
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)):
         run = start(clean, *RUN)
@@ -319,15 +319,6 @@ def test_data_cannot_be_written_through_to_the_cache(clean: Path) -> None:
 
 # what is added
 
-QUANTIZER = '''
-from pipeline.quantizers.vq import VQ
-
-
-class Mine(VQ):
-    """A codebook of my own."""
-
-    title, meaning, colour = "My quantizer", "a codebook of my own", "#123456"
-'''
 DATASET = '''
 from pathlib import Path
 from typing import Any
