@@ -1,11 +1,12 @@
 # make report      everything from nothing: virtual environment, requirements, all rows on all cores or GPUs, the report;
 #                  make report JOBS=4 takes four of them
+# make cluster     the same on SLURM, as cluster.yaml says; where there is none, as processes of this machine
 # make sweeps      the same with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
 # make benchmark   the same with time and memory, each beside what others would write: make benchmark PARTS="search"
 # make check       what is wrong in params.yaml, in one sentence
 # make test        lint, types and all tests; make test-fast leaves the slow ones out
 .DEFAULT_GOAL := report
-.PHONY: install report benchmark sweeps check repository snapshot test test-fast lint format clean
+.PHONY: install report cluster benchmark sweeps check repository snapshot test test-fast lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,6 +27,10 @@ RUN = python -m pipeline.run $(if $(JOBS),--jobs $(JOBS))
 
 report: install repository check
 	$(RUN)
+	@echo "Open reports/report.md."
+
+cluster: install repository check
+	python -m pipeline.run --cluster cluster.yaml
 	@echo "Open reports/report.md."
 
 sweeps: install repository

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import made_slurm
 import psutil
 import pytest
 import submitit
 from conftest import ROOT
-from project import DVC, WAITS, change, make_project, quantizer_that, ran, shell, start
+from dvc.stage.cache import RunCacheNotFoundError
+from project import DVC, WAITS, change, git_status, make_project, quantizer_that, ran, shell, start
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.run import cluster
 from pipeline.run.row_job import RowJob, failure
+from pipeline.run.stages import Stages
 
 RUN = [sys.executable, "-m", "pipeline.run", "--cluster", "cluster.yaml"]
 
@@ -131,11 +139,11 @@ while not again:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("requeue", "result", "commands"),
+    ("requeue", "result", "expected"),
     [(1, "", [0, 1, 1]), (0, "it ran out of time once too often; raise minutes or requeue in cluster.yaml", [0, 1])],
 )
 def test_out_of_time_a_job_is_queued_again_and_goes_on(
-    requeue: int, result: str, commands: list[int], tmp_path: Path
+    requeue: int, result: str, expected: list[int], tmp_path: Path
 ) -> None:
     job = job_of(tmp_path, "print(7)", BEGINS_AND_WAITS, requeue=requeue)
     while not (tmp_path / "begun").exists():
@@ -144,7 +152,166 @@ def test_out_of_time_a_job_is_queued_again_and_goes_on(
     task.send_signal(signal.SIGUSR2)  # as SLURM does, some time before it ends a job
     assert job.result() == result
     ran = re.findall(r"^\$ python (\d).py", (tmp_path / "row.log").read_text(), re.MULTILINE)
-    assert [int(number) for number in ran] == commands
+    assert [int(number) for number in ran] == expected
+
+
+# several jobs, with stages that DVC does not know
+
+
+class Stage:
+    """As much of DVC's as is asked for: out of date while its output is missing, never in the cache."""
+
+    def __init__(self, name: str, script: str, folder: Path) -> None:
+        kind, row = name.split("@")
+        self.name, self.addressing, self.cmd, output = (
+            name,
+            name,
+            f"python {kind}-{row}.py",
+            folder / f"{kind}-{row}.out",
+        )
+        (folder / f"{kind}-{row}.py").write_text(f"{script}\nimport pathlib; pathlib.Path({str(output)!r}).touch()\n")
+        self.outs, self.dvcfile = [SimpleNamespace(fs_path=str(output))], self
+
+    def changed(self) -> bool:
+        return not Path(self.outs[0].fs_path).exists()
+
+    def remove_outs(self) -> None:
+        Path(self.outs[0].fs_path).unlink(missing_ok=True)
+
+    def save(self) -> None: ...
+    def commit(self) -> None: ...
+    def dump_stages(self, stages: list[Stage], update_pipeline: bool) -> None: ...
+
+
+def no_cache(stage: Stage) -> None:
+    raise RunCacheNotFoundError(stage)
+
+
+def stages_of(folder: Path, **scripts: str) -> Stages:
+    """Rows photos-<name> whose trainings run these scripts."""
+    needs: dict[Stage, list[Stage]] = {}
+    for name, script in scripts.items():
+        train, evaluate = Stage(f"train@photos-{name}", script, folder), Stage(f"evaluate@photos-{name}", "", folder)
+        needs |= {train: [], evaluate: [train]}
+        files.write_text(Paths(folder).row_settings(f"photos-{name}"), "")
+    files.write_text(Paths(folder).evaluate_settings, "")
+    files.write_text(Paths(folder).prepared("photos") / "about.yaml", "")
+    stages = object.__new__(Stages)
+    stages.repo = SimpleNamespace(lock=MagicMock(), stage_cache=SimpleNamespace(restore=no_cache))
+    stages.graph = SimpleNamespace(successors=needs.__getitem__)
+    stages.order, stages.rows, stages.waiting = list(needs), list(needs), list(needs)
+    stages.ready, stages.failed, stages.stopped = [], {}, False
+    stages.done, stages.skipped, stages.recorded = set(), set(), set()
+    return stages
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Handlers of signals, and what submitit remembers of jobs; nothing waits for a slow disk."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(submitit.SlurmJob, "watcher", type(submitit.SlurmJob.watcher)())
+    monkeypatch.setattr(cluster, "LATE", 0)
+    monkeypatch.setattr(cluster, "LOOK", 0.05)
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def slurm(restored: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in made_slurm.install(tmp_path / "slurm").items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "slurm"
+
+
+def run(folder: Path, stages: Stages) -> None:
+    cluster.Cluster(stages, settings(folder, gpus=0, cpus=1, at_once=2), Paths(folder)).run()
+
+
+def submissions(slurm: Path) -> list[str]:
+    """The array of each call of sbatch."""
+    return [options(path.read_text()).get("array", "one job") for path in sorted((slurm / "scripts").iterdir())]
+
+
+@pytest.mark.slow
+def test_rows_that_fail_or_are_lost_are_named_and_the_next_call_runs_them_alone(
+    slurm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pipeline")
+    (slurm / "lose").write_text("TIMEOUT")
+    with pytest.raises(UserError, match="stages that failed: 2, and 2 that need them did not run"):
+        run(tmp_path, stages_of(tmp_path, good="", bad="exit('error: not today')", lost=""))
+    named = f"photos-bad failed: not today\n    python train-photos-bad.py  # {tmp_path}/reports/logs/photos-bad.log"
+    assert named in caplog.messages
+    assert "photos-lost failed: SLURM ended it: TIMEOUT; raise minutes in cluster.yaml" in caplog.messages
+    assert (slurm / "cancelled").read_text() == "1_2\n"
+    (slurm / "lose").unlink()
+    again = stages_of(tmp_path, good="", bad="", lost="")
+    run(tmp_path, again)
+    assert again.done == set(again.order)
+    assert submissions(slurm) == ["0-2%2", "0-1%2"]
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_queues_again_is_waited_for(slurm: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(cluster, "LATE", 600)
+    (slurm / "lose").write_text("PREEMPTED")
+    stages = stages_of(tmp_path, good="", lost="")
+
+    def queue_again() -> None:
+        while not (tmp_path / "evaluate-photos-good.out").exists():
+            time.sleep(0.1)
+        variables = {**os.environ, "SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "1"}
+        subprocess.run(["bash", slurm / "scripts/1.sh"], env=variables, check=True)
+
+    thread = threading.Thread(target=queue_again)
+    thread.start()
+    run(tmp_path, stages)
+    thread.join()
+    assert stages.done == set(stages.order)
+
+
+@pytest.mark.slow
+def test_what_sbatch_refuses_is_said(slurm: Path, tmp_path: Path) -> None:
+    (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid account' >&2; exit 1\n")
+    with pytest.raises(UserError, match=r"^sbatch says: sbatch: error: invalid account$"):
+        run(tmp_path, stages_of(tmp_path, good=""))
+
+
+WAIT = """
+import os, pathlib, time
+while pathlib.Path("wait").exists():
+    pathlib.Path(f"{os.getpid()}.waits").touch()
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+def test_a_row_whose_settings_change_meanwhile_is_not_recorded(restored: None, tmp_path: Path) -> None:
+    change_them = f"import pathlib; pathlib.Path({str(Paths(tmp_path).row_settings('photos-a'))!r}).write_text('new')"
+    stages = stages_of(tmp_path, a=change_them)
+    with pytest.raises(UserError, match="stages that failed: 1, and 1 that"):
+        run(tmp_path, stages)
+    assert [*stages.failed.values()] == ["its settings or data changed while it ran"]
+    assert stages.done == set()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_jobs_of_this_machine(restored: None, tmp_path: Path) -> None:
+    (tmp_path / "wait").touch()
+    waiting: list[Path] = []
+
+    def press() -> None:
+        while not waiting:
+            waiting.extend(tmp_path.glob("*.waits"))
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stages_of(tmp_path, a=WAIT))
+    assert not psutil.pid_exists(int(waiting[0].stem))
+    assert files.read_json(tmp_path / ".checkpoints/cluster/jobs.json")["rows"] == {}
 
 
 # all of it
@@ -159,78 +326,33 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def log(folder: Path, row: str) -> list[str]:
-    """The commands that a row's job ran."""
-    return re.findall(
-        r"^\$ python -m pipeline.(\w+) ", (folder / f"reports/logs/photos-{row}.log").read_text(), re.MULTILINE
-    )
+def commands(folder: Path, row: str) -> list[str]:
+    """What a row's job ran."""
+    text = (folder / f"reports/logs/photos-{row}.log").read_text()
+    return re.findall(r"^\$ python -m pipeline.(\w+) ", text, re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_a_dry_run_shows_what_would_be_submitted_and_changes_nothing(project: Path) -> None:
-    before = shell(project, "git", "status", "--short")
+    before = git_status(project)
     output = shell(project, *RUN, "--dry-run")
     assert "# python -m pipeline.train photos-mine && python -m pipeline.evaluate photos-mine\n" in output
     assert options(output)["array"] == "0-1%2"
-    assert shell(project, "git", "status", "--short") == before
+    assert git_status(project) == before
 
 
 @pytest.mark.slow
 def test_a_call_that_was_killed_is_gone_on_with_and_nothing_is_left_for_dvc(project: Path) -> None:
     (project / "wait").touch()
-    run = start(project, *RUN)
+    call = start(project, *RUN)
     while not (waiting := list(project.glob("waits-*"))) or not (project / "reports/runs/photos-vq.json").exists():
-        assert run.poll() is None
+        assert call.poll() is None
         time.sleep(0.1)
-    run.kill()
-    run.wait()
+    call.kill()
+    call.wait()
     (project / "wait").unlink()
     assert "2 of 2 rows done\n" in shell(project, *RUN)
-    assert [path.name for path in project.glob("waits-*")] == [
-        path.name for path in waiting
-    ]  # no other process trained
-    assert [log(project, row) for row in ("mine", "vq")] == [["train", "evaluate"]] * 2
+    assert list(project.glob("waits-*")) == waiting  # no other process trained
+    assert [commands(project, row) for row in ("mine", "vq")] == [["train", "evaluate"]] * 2
     assert files.read_json(project / ".checkpoints/cluster/jobs.json")["rows"] == {}
     assert ran(shell(project, *DVC, "repro")) == set()
-
-
-@pytest.mark.slow
-def test_a_call_that_is_stopped_ends_its_jobs(project: Path) -> None:
-    for path in project.glob("waits-*"):
-        path.unlink()
-    change(project, datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 1}}})
-    (project / "wait").touch()
-    run = start(project, *RUN)
-    while not (waiting := list(project.glob("waits-*"))):
-        assert run.poll() is None
-        time.sleep(0.1)
-    run.send_signal(signal.SIGINT)
-    output, _ = run.communicate()
-    assert output.endswith("stopped; run the same command again to go on.\n")
-    assert not psutil.pid_exists(int(waiting[0].name.removeprefix("waits-")))
-    assert files.read_json(project / ".checkpoints/cluster/jobs.json")["rows"] == {}
-
-
-@pytest.mark.slow
-def test_a_row_that_fails_or_is_lost_is_named_and_the_next_call_goes_on(project: Path, tmp_path: Path) -> None:
-    variables = made_slurm.install(tmp_path)
-    change(project, datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 3}}})
-    change(project, grid={"variants": ["mine", "vq"]})
-    quantizer_that(project, 'raise RuntimeError("not today")')
-    (tmp_path / "lose").write_text("TIMEOUT")
-    at_once = "from pipeline.run import __main__, cluster; cluster.LATE = 0; __main__.cli.run(__main__.main)"
-    now = [sys.executable, "-c", at_once, *RUN[3:]]
-    output = shell(project, *now, status=1, **variables)
-    assert "photos-mine failed: RuntimeError: not today\n    python -m pipeline.train photos-mine" in output
-    assert "photos-vq failed: SLURM ended it: TIMEOUT; raise minutes in cluster.yaml\n" in output
-    assert (tmp_path / "cancelled").read_text() == "1_1\n"
-    (tmp_path / "lose").unlink()
-    quantizer_that(project, "pass")
-    change(project, grid={"variants": ["vq"]})
-    assert "1 of 1 rows done\n" in shell(project, *now, **variables)
-    assert len(list((tmp_path / "scripts").iterdir())) == 2
-    assert log(project, "vq") == ["train", "evaluate"]
-    assert ran(shell(project, *DVC, "repro")) == set()
-    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid account' >&2; exit 1\n")
-    change(project, datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 4}}})
-    assert shell(project, *RUN, status=1, **variables).endswith("error: sbatch says: sbatch: error: invalid account\n")
