@@ -1,18 +1,20 @@
-"""Data, models and results through a DVC remote, and what a kept dvc.lock does to a new clone."""
+"""What docs/scale.md says of DVC: remotes, a kept dvc.lock, the queue of experiments."""
 
 from __future__ import annotations
 
-import sys
+import csv
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from project import DVC, change, commit, make_project, ran, shell
 
 from pipeline.core import files
 
 pytestmark = pytest.mark.slow
-RUN = [sys.executable, "-m", "pipeline.run"]
 KEYS = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 NEEDED = "pip install -r .ci/requirements.txt"
 
@@ -27,6 +29,15 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def documented(
+    folder: Path, command: str, *, status: int | None = 0, replace: str = "", by: str = "", **more: str
+) -> str:
+    """Run a command as it stands in docs/scale.md, but for what stands for something of the user's."""
+    assert command in (ROOT / "docs/scale.md").read_text(), f"docs/scale.md does not hold `{command}`"
+    assert replace in command
+    return shell(folder, "bash", "-c", command.replace(replace, by) if replace else command, status=status, **more)
+
+
 def clone(project: Path, to: Path) -> Path:
     """A clone, with the settings of remotes that are not committed."""
     shell(project, "git", "clone", "-q", str(project), str(to))
@@ -37,7 +48,8 @@ def clone(project: Path, to: Path) -> Path:
 
 @pytest.fixture
 def folder_remote(project: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
-    shell(project, *DVC, "remote", "add", "--local", "--default", "shared", str(tmp_path / "remote"))
+    command = "dvc remote add --local --default shared /shared/vqcheck-store"
+    documented(project, command, replace="/shared/vqcheck-store", by=str(tmp_path / "remote"))
     yield {}
     shell(project, *DVC, "remote", "remove", "--local", "shared")
 
@@ -55,8 +67,10 @@ def s3_remote(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     boto3.client("s3", endpoint_url=url).create_bucket(Bucket="shared")
-    shell(project, *DVC, "remote", "add", "--local", "--default", "shared", "s3://shared/vqcheck")
-    shell(project, *DVC, "remote", "modify", "--local", "shared", "endpointurl", url)
+    command = "dvc remote add --local --default shared s3://my-bucket/vqcheck"
+    documented(project, command, replace="my-bucket", by="shared")
+    command = "dvc remote modify --local shared endpointurl https://s3.example.org"
+    documented(project, command, replace="https://s3.example.org", by=url)
     yield KEYS
     shell(project, *DVC, "remote", "remove", "--local", "shared")
     server.stop()
@@ -67,16 +81,16 @@ def test_a_second_clone_trains_nothing(
     remote: str, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     variables: dict[str, str] = request.getfixturevalue(remote)
-    shell(project, *DVC, "push", **variables)
+    documented(project, "dvc push", **variables)
     second = clone(project, tmp_path / "second")
-    assert ran(shell(second, *DVC, "repro", "--pull", **variables)) == set()
+    assert ran(documented(second, "dvc repro --pull", **variables)) == set()
     weights = "models/photos-vq/seed-0.safetensors"
     assert files.digest(second / weights) == files.digest(project / weights)
     assert shell(second, "git", "status", "--porcelain") == ""
 
 
 def test_with_the_run_cache_it_needs_no_lock_file(folder_remote: dict[str, str], project: Path, tmp_path: Path) -> None:
-    shell(project, *DVC, "push", "--run-cache")
+    documented(project, "dvc push --run-cache")
     second = clone(project, tmp_path / "second")
     (second / "dvc.lock").unlink()
     assert ran(shell(second, *DVC, "repro", "--pull")) == {"plan", "report"}  # whose outputs are git's
@@ -92,3 +106,23 @@ def test_a_kept_lock_file_without_what_it_names_or_out_of_date_only_lets_train(p
     change(second, datasets={"photos": {"data": data, "train": {"epochs": 1}}})
     assert ran(shell(second, *DVC, "repro", "train")) == {"plan", "train@photos-vq"}
     assert len((second / "reports/history/photos-vq.csv").read_text().splitlines()) == 1 + 1
+
+
+TABLE = "dvc exp show --no-pager --drop '.*' --keep 'Experiment|quantizer.gamma$|lattice.(test_mse|codes_in_use).mean'"
+
+
+def test_queued_experiments_run_in_copies_and_stand_in_one_table(project: Path) -> None:
+    shell(project, "git", "checkout", "-q", ".")
+    change(project, grid={"variants": ["lattice"]})
+    commit(project, "lattice")
+    start = re.search(r"for gamma in .*; done", (ROOT / "docs/scale.md").read_text())
+    assert start
+    documented(project, start[0], replace="-1 0.1 1;", by="-1 0.1;")
+    documented(project, "dvc queue start -j 2")
+    while re.search("Queued|Running", status := documented(project, "dvc queue status")):
+        time.sleep(1)
+    assert len(re.findall("Success", status)) == 2, status
+    table = list(csv.reader(documented(project, TABLE, replace="--no-pager", by="--csv").splitlines()))
+    gammas = {row[table[0].index("quantizer.gamma")] for row in table[1:] if row[0].startswith("gamma")}
+    assert gammas == {"-1", "0.1"}
+    assert shell(project, "git", "status", "--porcelain") == ""  # unlike `dvc exp run` without a queue
