@@ -1,12 +1,13 @@
 # make report      everything from nothing: virtual environment, requirements, all rows on all cores or GPUs, the report;
 #                  make report JOBS=4 takes four of them
 # make full        the same with what params.yaml lists under `full` in place of `grid`: every variant, six seeds
+# make cluster     the grid on SLURM, as cluster.yaml says; where there is none, as processes of this machine
 # make sweeps      the grid with the rows of all sweeps of params.yaml, or of some: make sweeps SWEEPS="gamma init"
 # make benchmark   the grid with time and memory, each beside what others would write: make benchmark PARTS="search"
 # make check       what is wrong in params.yaml, in one sentence
 # make test        lint, types and all tests; make test-fast leaves the slow ones out
 .DEFAULT_GOAL := report
-.PHONY: install report full benchmark sweeps check repository snapshot test test-fast lint format clean
+.PHONY: install report full cluster benchmark sweeps check repository snapshot test test-fast lint format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +33,10 @@ report: install repository check
 full: install repository
 	python -m pipeline.plan --full
 	$(RUN)
+
+cluster: install repository check
+	python -m pipeline.run --cluster cluster.yaml
+	@echo "Open reports/report.md."
 
 sweeps: install repository
 	python -m pipeline.plan --sweeps $(SWEEPS)

@@ -132,7 +132,7 @@ def write_yaml(path: Path, content: Any, comment: str = "") -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML that `write_yaml` wrote. A file that a person edits is read by `config.read_params`."""
+    """Read YAML that `write_yaml` wrote. A file that a person edits is read by `schema.read_sections`."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

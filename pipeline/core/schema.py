@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -41,6 +42,30 @@ def _key_error(key: object, problem: str, takes: Iterable[str] = ()) -> Pydantic
 
 
 Schema = TypeVar("Schema", bound=Section)
+
+
+def read_sections(path: Path, sections: Iterable[str]) -> dict[str, Any]:
+    """Read a file that a person edits, as YAML 1.2, in which 1e-05 is a number and `on` is text.
+
+    Args:
+        sections: that it should hold, for the sentence.
+
+    Raises:
+        UserError: not there, not UTF-8, not YAML, no sections.
+    """
+    from ruamel.yaml import YAML, YAMLError  # here, since a training reads no such file and need not wait for it
+
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there; run this from the folder that holds it.") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no sections; expected are {', '.join(sections)}.")
+    return content
 
 
 def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] | None = None) -> Schema:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
-from ruamel.yaml import YAML, YAMLError
 
 from pipeline import datasets, quantizers
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.core.registry import settings_of
-from pipeline.core.schema import Section, check
+from pipeline.core.schema import Section, check, read_sections
 
 Item = TypeVar("Item")
 Filled = Annotated[list[Item], Field(min_length=1)]
@@ -186,17 +185,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     Raises:
         UserError: not there, not UTF-8, not YAML, no sections.
     """
-    try:
-        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there; run this from the folder that holds it.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(params, dict):
-        raise UserError(f"{path} holds no sections; expected are {', '.join(File.model_fields)}.")
-    return params
+    return read_sections(path, File.model_fields)
 
 
 def sweep_row_name(variant: str, sweep: str, value: Any) -> str:

@@ -1,1 +1,1 @@
-"""Behind `make report`: `stages` asks DVC what is out of date, `jobs` runs it, `view` shows how far it is."""
+"""Behind `make report`: `stages` asks DVC what is out of date, `jobs` or `cluster` runs it, `view` shows how far."""

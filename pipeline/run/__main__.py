@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from itertools import cycle, islice
+from pathlib import Path
 
 from dvc.exceptions import DvcException
 
@@ -32,15 +33,42 @@ from pipeline.run.stages import Stages
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, help="cores to use, or GPUs where there are some; by default all")
-    jobs, paths = parser.parse_args().jobs, Paths()
+    parser.add_argument("--cluster", type=Path, metavar="FILE", help="run rows on SLURM, as cluster.yaml says")
+    parser.add_argument("--dry-run", action="store_true", help="with --cluster: show what sbatch would be given")
+    arguments, paths = parser.parse_args(), Paths()
+    if arguments.dry_run and not arguments.cluster:
+        parser.error("--dry-run needs --cluster")
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # no bars of its own; its errors are raised
     files.check_writable(*paths.results, paths.logs)
     try:
+        if arguments.dry_run:
+            from pipeline.run import cluster  # here, since others need not wait for submitit
+
+            cluster.dry_run(Stages(paths), cluster.read_settings(arguments.cluster), paths)
+            return
         with files.alone(paths.checkpoints / "run.lock", "rows are being run in this folder"):
-            Jobs(Stages(paths), places(paths, jobs), paths).run()
+            find_jobs(arguments, paths).run()
     except DvcException as error:
         raise UserError(f"DVC says: {' '.join(str(error).split())}") from None
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # it has said why
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "repro", "--quiet"])
+
+
+def find_jobs(arguments: argparse.Namespace, paths: Paths) -> Jobs:
+    """The jobs that were asked for. A cluster gets rows alone: what they need, and may have to download, is made here.
+
+    Raises:
+        UserError: cluster.yaml is not right.
+    """
+    if not arguments.cluster:
+        return Jobs(Stages(paths), places(paths, arguments.jobs), paths)
+    from pipeline.run import cluster  # as above
+
+    settings = cluster.read_settings(arguments.cluster)
+    before = ["plan", "download", "preprocess"]
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", *before], cwd=paths.root, check=True)
+    return cluster.Cluster(Stages(paths), settings, paths)
 
 
 def places(paths: Paths, jobs: int | None) -> list[Place]:

@@ -54,8 +54,11 @@ class View:
         if self.jobs.running:
             left = self.seconds_left()
             parts.append(f"about {left / 60:.0f} min left" if left >= 60 else "under 1 min left" if left else "")
-            running = ", ".join(f"{kind_of(job.stage)} {row_of(job.stage)}" for job in self.jobs.running)
-            parts.append(f"running: {running}")
+            started = [job for job in self.jobs.running if job.started]  # a cluster lets others wait
+            if len(started) < len(self.jobs.running):
+                parts.append(f"{len(self.jobs.running) - len(started)} queued")
+            running = ", ".join(f"{kind_of(job.stage)} {row_of(job.stage)}" for job in started)
+            parts.append(f"running: {running}" if running else "")
         return ", ".join(part for part in parts if part)
 
     def seconds_left(self) -> float:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,31 +18,27 @@ import pytest
 import zc.lockfile
 from conftest import ROOT
 from PIL import Image
-from ruamel.yaml import YAML
+from project import (
+    DVC,
+    QUANTIZER,
+    VARIANTS,
+    WAITS,
+    both,
+    change,
+    commit,
+    git_status,
+    make_project,
+    quantizer_that,
+    ran,
+    shell,
+    start,
+)
 
 from pipeline.core import files
 
 pytestmark = pytest.mark.slow
-DVC = [sys.executable, "-m", "dvc"]
 PLAN = [sys.executable, "-m", "pipeline.plan"]
 RUN = [sys.executable, "-m", "pipeline.run", "--jobs", "2"]
-
-
-def shell(folder: Path, *words: str, status: int | None = 0) -> str:
-    """Run a command as a user would, in a new process; gives all that it printed."""
-    process = start(folder, *words)
-    output, _ = process.communicate()
-    assert status is None or process.returncode == status, output
-    return output
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    ours = ("GIT_", "DVC_", "VQ_", "CI", "MAKE", "MFLAGS")  # a user's shell has none of these
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
 
 
 def readme(folder: Path, command: str, **replaced: str) -> str:
@@ -62,79 +56,10 @@ def readme_commands() -> list[str]:
     return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
 
 
-VARIANTS = ["vq", "lattice", "lattice_dense"]
-SWEEPS = {
-    "gamma": {"setting": "quantizer.gamma", "values": [0.5], "variants": ["lattice"], "train": {"epochs": 3}},
-    "init": {"setting": "quantizer.init", "values": [5.0], "variants": ["lattice"], "train": {"epochs": 1}},
-    "codes": {"setting": "quantizer.num_codes", "values": [8], "variants": ["vq"], "train": {"epochs": 1}},
-}
-
-
-def both(*variants: str) -> set[str]:
-    """The stages that train and measure rows on photos."""
-    return {f"{stage}@photos-{variant}" for stage in ("train", "evaluate") for variant in variants}
-
-
-def ran(output: str) -> set[str]:
-    return set(re.findall(r"Running stage '([^']+)'", output))
-
-
-def change(folder: Path, **sections: dict[str, Any]) -> None:
-    """Update sections of params.yaml, one level deep."""
-    yaml, path = YAML(), folder / "params.yaml"
-    params = yaml.load(path.read_text())
-    for section, update in sections.items():
-        params[section].update(update)
-    with path.open("w") as file:
-        yaml.dump(params, file)
-
-
-def drop_sweeps(folder: Path) -> None:
-    """Leave only the sweeps that are made small here."""
-    yaml, path = YAML(), folder / "params.yaml"
-    params = yaml.load(path.read_text())
-    params["sweeps"] = {}
-    with path.open("w") as file:
-        yaml.dump(params, file)
-
-
-def commit(folder: Path, message: str) -> None:
-    shell(folder, "git", "add", "-A")
-    shell(folder, "git", "commit", "-qm", message)
-
-
-def git_status(folder: Path) -> set[str]:
-    return set(shell(folder, "git", "status", "--porcelain", "--untracked-files=all").splitlines())
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new repository with the files of this one, a tiny grid, and `dvc repro` done."""
-    folder = tmp_path_factory.mktemp("project")
-    listed = shell(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for name in listed:
-        if (ROOT / name).is_file() and not re.match(r"(reports/(?!benchmark)|tests/|dvc\.lock)", name):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    if (ROOT / ".venv/installed").is_file():
-        (folder / ".venv").symlink_to(ROOT / ".venv")
-        os.utime(folder / "requirements.txt", (0, 0))  # `make` need not install anything
-    drop_sweeps(folder)
-    change(
-        folder,
-        grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
-        full={"datasets": ["photos"], "variants": ["vq", "lattice_frozen"], "seeds": [0, 1]},
-        model={"dim": 4, "hidden": [4], "residual_blocks": 1},
-        quantizer={"num_codes": 16},
-        train={"epochs": 1, "batch_size": 16},
-        evaluate={"pictures": 2, "moving_batches": 2},
-        datasets={"photos": {"data": {"train": 32, "val": 16, "test": 16}, "train": {"epochs": 2}}},
-        sweeps=SWEEPS,
-    )
-    shell(folder, "git", "init", "-q")
-    shell(folder, "git", "config", "user.name", "user")
-    shell(folder, "git", "config", "user.email", "user@example.org")
-    commit(folder, "start")
+    """The tiny project, and `dvc repro` done."""
+    folder = make_project(tmp_path_factory.mktemp("project"))
     output = shell(folder, *DVC, "repro")
     assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
     commit(folder, "first run")
@@ -235,12 +160,6 @@ def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -
     assert (clean / "dvc.lock").read_bytes() == after
 
 
-def quantizer_that(folder: Path, statement: str) -> None:
-    """A quantizer of one's own, `mine`, with a statement in each step."""
-    method = f"    def nearest(self, v):\n        {statement}\n        return super().nearest(v)\n"
-    (folder / "pipeline/quantizers/mine.py").write_text(QUANTIZER + "\n" + method)
-
-
 def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
     change(
         clean, model={"dim": 5}, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["mine", "vq"]}
@@ -259,18 +178,10 @@ def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
     assert ran_side_by_side(clean) == again  # the other one was recorded
 
 
-WAITS = """
-        import os, pathlib, time
-        while pathlib.Path("wait").exists():
-            pathlib.Path(f"waits-{os.getpid()}").touch()
-            time.sleep(0.1)
-"""
-
-
 def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Path) -> None:
     variants = {"mine": {"quantizer": {"name": "mine"}}}
     change(clean, variants=variants, grid={"variants": ["mine"], "seeds": [0, 1]})
-    quantizer_that(clean, WAITS.strip())
+    quantizer_that(clean, WAITS)
     (clean / "wait").touch()
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)):
         run = start(clean, *RUN)
@@ -300,6 +211,16 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Pa
     assert "1 of 1 rows done" in output
 
 
+def test_a_row_that_several_processes_trained_is_recorded(clean: Path) -> None:
+    """As one that DVC trained: only what depends on it runs again."""
+    change(clean, variants={"vq": {"quantizer": {"name": "vq", "beta": 0.5}, "train": {"lr_decay": 0.0}}})
+    shell(clean, *DVC, "repro", "plan")
+    shell(clean, "torchrun", "--standalone", "--nproc-per-node", "2", "-m", "pipeline.train", "photos-vq")
+    shell(clean, *DVC, "commit", "--force", "train@photos-vq")
+    assert files.read_json(clean / "models/photos-vq/about.json")["environment"]["processes"] == 2
+    assert ran(shell(clean, *DVC, "repro")) == {"evaluate@photos-vq", "report"}
+
+
 def test_what_was_cut_short_is_mended(clean: Path) -> None:
     """By git, a kill or a full disk: dvc.lock, DVC's note of what is busy, an object of its cache."""
     lock, busy = clean / "dvc.lock", clean / ".dvc/tmp/rwlock"
@@ -324,16 +245,6 @@ def environment(clean: Path) -> Path:
     if not (clean / ".venv").exists():
         pytest.skip("there is no .venv; `make test` makes it")
     return clean
-
-
-def test_a_row_that_several_processes_trained_is_recorded(clean: Path) -> None:
-    """As one that DVC trained: only what depends on it runs again."""
-    change(clean, variants={"vq": {"quantizer": {"name": "vq", "beta": 0.5}, "train": {"lr_decay": 0.0}}})
-    shell(clean, *DVC, "repro", "plan")
-    shell(clean, "torchrun", "--standalone", "--nproc-per-node", "2", "-m", "pipeline.train", "photos-vq")
-    shell(clean, *DVC, "commit", "--force", "train@photos-vq")
-    assert files.read_json(clean / "models/photos-vq/about.json")["environment"]["processes"] == 2
-    assert ran(shell(clean, *DVC, "repro")) == {"evaluate@photos-vq", "report"}
 
 
 def test_make_report_does_nothing_again(environment: Path) -> None:
@@ -455,15 +366,6 @@ def test_data_cannot_be_written_through_to_the_cache(clean: Path) -> None:
 
 # what is added
 
-QUANTIZER = '''
-from pipeline.quantizers.vq import VQ
-
-
-class Mine(VQ):
-    """A codebook of my own."""
-
-    title, meaning, colour = "My quantizer", "a codebook of my own", "#123456"
-'''
 DATASET = '''
 from pathlib import Path
 from typing import Any
