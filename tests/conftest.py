@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep in one process the tests that share a costly fixture: those of a file, and all of the report's.
 
-    Slow files come first, so that no process is left with one of them at the end.
+    The group with the most slow tests comes first, so that no process is left with it at the end.
     """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        group = item.path.parent if item.path.parent.name == "report" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+    groups = {item: str(item.path.parent if item.path.parent.name == "report" else item.path) for item in items}
+    slow = Counter(group for item, group in groups.items() if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[groups[item]])
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

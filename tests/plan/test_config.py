@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import UserError
@@ -198,9 +198,10 @@ def test_a_row_holds_what_it_uses_and_no_other(params: dict[str, Any]) -> None:
     assert "gamma" in row(params, "photos", "lattice").quantizer
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(gamma: float) -> None:
-    params = config.read_params(ROOT / "params.yaml")
+@settings(max_examples=20)
+@given(gamma=st.floats(allow_nan=False, allow_infinity=False))
+@example(gamma=1.0)
+def test_gamma_reaches_the_rows_that_take_the_default_and_no_other(params: dict[str, Any], gamma: float) -> None:
     before, after = (
         {variant: config.row(file, "photos", variant) for variant in params["grid"]["variants"]}
         for file in map(config.File.model_validate, (params, put(params, "quantizer.gamma", gamma)))
