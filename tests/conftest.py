@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep in one process the tests that share a costly fixture: those of a file, and all of the report's.
+    """Share the tests out among processes so that all end at about the same time.
 
-    The group with the most slow tests comes first, so that no process is left with it at the end.
+    Those that share a costly fixture stay in one process: the quick ones of a file, and of the report. Slow ones go
+    to any. First come the quick ones of files that have slow ones, which take longest, then the slow ones.
     """
+    slow = {item for item in items if item.get_closest_marker("slow")}
     groups = {item: str(item.path.parent if item.path.parent.name == "report" else item.path) for item in items}
-    slow = Counter(group for item, group in groups.items() if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[groups[item]])
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+    long = {groups[item] for item in slow}
+    items.sort(key=lambda item: 1 if item in slow else 0 if groups[item] in long else 2)
+    for item in items:
+        if item not in slow:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
 @pytest.fixture(autouse=True)

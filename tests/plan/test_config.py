@@ -219,6 +219,7 @@ def test_the_variant_wins_over_the_data_set_and_that_over_the_default(params: di
     assert row(params, "photos", "vq").train["lr"] == 3e-3
 
 
+@pytest.mark.slow
 def test_the_stage_says_it_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("gamma: 1.0  ", "gamma: x  "))
     command = [sys.executable, "-m", "pipeline.plan"]

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import zc.lockfile
 from conftest import ROOT
+from filelock import FileLock
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -120,8 +121,17 @@ def virtual_environment(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new repository with the files of this one, a tiny grid, and `dvc repro` done; tests do not change it."""
-    folder = tmp_path_factory.mktemp("project")
+    """A repository after its first run, one for all test processes, which do not change it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first_run"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            first_run(folder)
+    return folder
+
+
+def first_run(folder: Path) -> None:
+    """Make a repository with the files of this one and a tiny grid, and run `dvc repro`."""
     listed = shell(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
         if (ROOT / name).is_file() and not re.match(r"(reports/(?!benchmark)|tests/|dvc\.lock)", name):
@@ -146,7 +156,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = shell(folder, *DVC, "repro")
     assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
     commit(folder, "first run")
-    return folder
 
 
 @pytest.fixture
