@@ -19,7 +19,8 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Python 3.11 or newer is needed, but {sys.executable} is {v.major}.{v.minor}; try `make PYTHON=python3.12`.")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # on all cores; templates are no Python
 	@touch $@
 
 install: $(VENV)/installed

@@ -22,16 +22,20 @@ settings.load_profile("untimed")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep in one process the tests that share a costly fixture: those of a file, and all of the report's.
+    """Share the tests out among processes so that all end at about the same time.
 
-    Slow files come first, so that no process is left with one of them at the end.
+    Those that share a costly fixture stay in one process: the quick ones of a file, and of the report. Slow ones go
+    to any, unless they name their group. First come the quick ones of files that have slow ones, which take longest, then the slow ones.
     """
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    slow = {item for item in items if item.get_closest_marker("slow")}
+    groups = {item: str(item.path.parent if item.path.parent.name == "report" else item.path) for item in items}
+    long = {groups[item] for item in slow}
+    items.sort(key=lambda item: 1 if item in slow else 0 if groups[item] in long else 2)
     for item in items:
-        group = item.path.parent if item.path.parent.name == "report" else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+        if item not in slow:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
 @pytest.fixture(autouse=True)

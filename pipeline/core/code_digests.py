@@ -9,6 +9,7 @@ May be edited without training a row again:
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -48,16 +49,22 @@ def digests(*modules: str, without: Collection[str] = ()) -> dict[str, str]:
         if path is None or module in seen or module in WITHOUT_EFFECT or module in without:
             continue
         seen.add(module)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        files[path.relative_to(ROOT).as_posix()] = _digest(tree)
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        waiting += [package, package.rpartition(".")[0], *_imports(tree, package)]
+        files[path.relative_to(ROOT).as_posix()], imports = _read(path.read_text(encoding="utf-8"), package)
+        waiting += [package, package.rpartition(".")[0], *imports]
     return dict(sorted(files.items()))
 
 
 def _file(module: str) -> Path | None:
     base = ROOT.joinpath(*module.split("."))
     return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
+
+
+@functools.cache  # rows share most modules
+def _read(source: str, package: str) -> tuple[str, tuple[str, ...]]:
+    """A module's digest, and what it imports."""
+    tree = ast.parse(source)
+    return _digest(tree), tuple(_imports(tree, package))
 
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:

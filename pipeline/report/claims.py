@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from pipeline.report import summary
 from pipeline.report.read import Results, Row
@@ -98,7 +98,7 @@ def interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         return Interval(mean, -math.inf, math.inf, tuple(values))
     spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = spread * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = spread * float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     return Interval(mean, mean - half, mean + half, tuple(values))
 
 

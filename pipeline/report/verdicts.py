@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scipy import stats
+from scipy import special
 
 from pipeline.report import balance, claims, codebooks, summary
 from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
@@ -257,7 +257,7 @@ def reach(published: float, seeds: int, measured: summary.Summary) -> float:
     rounding = 0.5 * 10.0 ** -len(printed)
     if measured.std is None:
         return rounding
-    factor = float(stats.t.ppf(0.975, measured.n - 1))
+    factor = float(special.stdtrit(measured.n - 1, 0.975))
     return rounding + factor * measured.std * math.sqrt(1 / measured.n + 1 / seeds)
 
 

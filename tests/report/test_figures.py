@@ -183,6 +183,7 @@ def test_selection_per_class_is_the_mean_of_the_seeds_in_order() -> None:
     assert codebooks.per_class(dataclasses.replace(row, seeds=[{"seed": 0, "selection": None}]), books).empty
 
 
+@pytest.mark.slow
 def test_figures_drawn_side_by_side_are_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = read.read_results(made_up.make(tmp_path, datasets=("dots", "more"), variants=("vq", "fsq"), seeds=(7,)))
     written: list[dict[str, Any]] = []

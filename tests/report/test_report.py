@@ -361,6 +361,7 @@ def test_what_evaluation_measured_on_test_stays_beside_what_training_saw_on_vali
     assert "gradient_gap" not in row.history
 
 
+@pytest.mark.slow
 def test_the_report_never_imports_torch(small: Paths) -> None:
     code = (
         "import sys, runpy; runpy.run_module('pipeline.report', run_name='__main__'); assert 'torch' not in sys.modules"

@@ -333,6 +333,7 @@ def commands(folder: Path, row: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 def test_a_dry_run_shows_what_would_be_submitted_and_changes_nothing(project: Path) -> None:
     before = git_status(project)
     output = shell(project, *RUN, "--dry-run")
@@ -342,6 +343,7 @@ def test_a_dry_run_shows_what_would_be_submitted_and_changes_nothing(project: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 def test_a_call_that_was_killed_is_gone_on_with_and_nothing_is_left_for_dvc(project: Path) -> None:
     (project / "wait").touch()
     call = start(project, *RUN)

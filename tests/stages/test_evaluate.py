@@ -178,6 +178,7 @@ def test_measuring_leaves_the_state_of_the_model(paths: Paths, monkeypatch: pyte
     assert all(torch.equal(state[name], value) for state in states for name, value in states[0].items())
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_give_the_numbers_of_one_by_one(paths: Paths) -> None:
     seeds = (0, 1, 2)
     alone = run(paths, "vq_ema", seeds, train={"epochs": 2})

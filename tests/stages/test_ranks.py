@@ -61,6 +61,7 @@ def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, Paths]
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ranks")
 @pytest.mark.parametrize("case", together.CASES)
 def test_one_and_two_processes_train_the_same_model(case: str, one_and_two: tuple[Paths, Paths]) -> None:
     """All weights, averages and counts, all that the history and the trace say, but for rounding; codes exactly.
@@ -87,6 +88,7 @@ def test_one_and_two_processes_train_the_same_model(case: str, one_and_two: tupl
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ranks")
 def test_a_row_says_by_how_many_processes_it_was_trained(one_and_two: tuple[Paths, Paths]) -> None:
     about = [files.read_json(paths.model("photos-vq") / "about.json") for paths in one_and_two]
     assert [content["environment"]["processes"] for content in about] == [1, 2]

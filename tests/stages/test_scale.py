@@ -14,7 +14,7 @@ from project import DVC, change, commit, make_project, ran, shell
 
 from pipeline.core import files
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("scale")]
 KEYS = {"AWS_ACCESS_KEY_ID": "user", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 NEEDED = "pip install -r .ci/requirements.txt"
 

@@ -233,6 +233,7 @@ def test_a_seed_that_fails_stops_the_others() -> None:
     assert parallel.parallel_map(str, [3, 1, 2], CPU, 1) == ["3", "1", "2"]
 
 
+@pytest.mark.slow
 def test_weights_depend_on_no_machines_cores(paths: Paths) -> None:
     """One seed alone, and three with 1 and 4 threads for all; 1, 2 and 3 threads for a seed would round differently."""
     row, options = "photos-lattice", {"batch_size": 40}

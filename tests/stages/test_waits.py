@@ -74,6 +74,7 @@ def listed(place: str, places: Collection[str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("waits")
 @pytest.mark.parametrize("name", quantizers.names())
 def test_every_wait_in_a_step_is_listed(name: str, waits: dict[str, dict[str, set[str]]]) -> None:
     """Where a line waits that need not, change the line; else say in `STEP` why it must."""
@@ -82,6 +83,7 @@ def test_every_wait_in_a_step_is_listed(name: str, waits: dict[str, dict[str, se
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("waits")
 def test_every_wait_in_an_epoch_is_listed(waits: dict[str, dict[str, set[str]]]) -> None:
     found = {listed(place, EPOCH) for kinds in waits.values() for place in kinds["epoch"]}
     assert found - {place for place in found if listed(place, STEP) in STEP} == set(EPOCH)
