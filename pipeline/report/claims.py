@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from pipeline.report import summary
-from pipeline.report.read import Results, Row
+from pipeline.report.results import Results, Row
 from pipeline.report.summary import NONE
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be judged"
@@ -340,7 +341,7 @@ def swept(test: Mapping[str, Any], rows: Rows) -> list[Row]:
     if missing:
         raise Unjudgeable(f"`{missing[0]}` was not run; `make sweeps` runs it")
     chosen = [rows[name] for name in test["variants"]]
-    if any([seed["seed"] for seed in row.seeds] != [seed["seed"] for seed in chosen[0].seeds] for row in chosen):
+    if any(row.seeds != chosen[0].seeds for row in chosen):
         raise Unjudgeable("the rows have different seeds")
     return chosen
 
@@ -381,13 +382,12 @@ def paired(ours: Row, theirs: Row, measure: str) -> list[tuple[float, float]]:
     Raises:
         Unjudgeable: the measure is not recorded, or no seed is common to both.
     """
-    first, second = (
-        dict(zip([seed["seed"] for seed in row.seeds], need(row, measure), strict=True)) for row in (ours, theirs)
-    )
-    common = [seed for seed in first if seed in second]
-    if not common:
+    for row in (ours, theirs):
+        need(row, measure)
+    both = pd.concat([ours.by_seed(measure), theirs.by_seed(measure)], axis=1, join="inner")
+    if both.empty:
         raise Unjudgeable(f"`{ours.variant}` and `{theirs.variant}` have no seed in common")
-    return [(first[seed], second[seed]) for seed in common]
+    return [(float(first), float(second)) for first, second in both.to_numpy()]
 
 
 def settle(estimate: Interval, limit: float, side: str, measured: str) -> Judged:

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from pipeline.report import balance, claims, codebooks, summary
+from pipeline.report import claims, summary
+from pipeline.report.blocks import Cell, Line, Table, escape, markdown, table
 from pipeline.report.claims import FAILS, HOLDS, OPEN, Verdict
-from pipeline.report.read import Results, Row
+from pipeline.report.describe import link
+from pipeline.report.results import Results, Row
+from pipeline.report.sections import balance
+from pipeline.report.sections.of_a_dataset import codebooks
 from pipeline.report.summary import NONE
-from pipeline.report.tables import link, table
 
 MARKS = {HOLDS: "holds", FAILS: "**does not hold**", OPEN: "not judged"}
 MANY = 3  # data sets, from which on the first screen leaves numbers to the verdicts in full
@@ -29,7 +32,7 @@ def finding(results: Results, verdicts: Sequence[Verdict], dataset: str) -> str:
     """A data set's errors, how many claims hold, which do not, and how many published numbers were met."""
     rows = {row.variant: row for row in results.of(dataset)}
     errors = [short(rows[variant]) for variant in ("lattice", "vq", "vq_ema") if variant in rows]
-    sentences = [f"**[{results.title(dataset)}](#{dataset}).**"]
+    sentences = [f"**[{escape(results.title(dataset))}](#{dataset}).**"]
     if errors:
         sentences.append(f"Error (MSE on test): {'; '.join(errors)}.")
     sentences += codebooks_in_short(results, dataset)
@@ -114,25 +117,25 @@ def audit_in_short(rows: Mapping[str, Row]) -> list[str]:
 
 def short(row: Row) -> str:
     error, bits = summary.number(row, "test_mse"), summary.write(summary.of(row, "bits_per_latent"), 1)
-    return f"{row.title} {error} at {bits} bits per latent"
+    return f"{escape(row.title)} {error} at {bits} bits per latent"
 
 
-def glance(results: Results, verdicts: Sequence[Verdict]) -> str:
+def glance(results: Results, verdicts: Sequence[Verdict]) -> Table:
     """A line per claim, a column per data set."""
     datasets = results.plan["datasets"]
     by_number: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_number.setdefault(verdict.number, []).append(verdict)
-    lines = []
+    lines: list[Line] = []
     for number, several in by_number.items():
         claim = several[0].claim
         ours = " (ours)" if claim.get("origin") == "ours" else ""
         lines.append(
             [
-                f"[{number}](#verdicts)",
-                claim["claim"],
+                Cell(number, link="#verdicts"),
+                markdown(claim["claim"]),
                 claim["source"] + ours,
-                *map(brief_mark if len(datasets) >= MANY else mark, several),
+                *(markdown((brief_mark if len(datasets) >= MANY else mark)(verdict)) for verdict in several),
             ]
         )
     heads = [
@@ -178,18 +181,17 @@ def seeds(results: Results, dataset: str) -> str:
     return f"n = {min(counts)}" if len(counts) == 1 else f"n = {min(counts)} to {max(counts)}"
 
 
-def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> str:
+def full(results: Results, verdicts: Sequence[Verdict], paper: str) -> Table:
     """A line per claim of a paper and data set; a claim that was judged nowhere for one reason has one line."""
-    lines = []
+    lines: list[Line] = []
     for number, several in grouped(verdicts, paper).items():
         reasons = {(verdict.judged.verdict, verdict.judged.measured, verdict.judged.why) for verdict in several}
         alike = len(several) > 1 and len(reasons) == 1 and several[0].judged.verdict == OPEN
         for verdict in several[:1] if alike else several:
-            where = "all" if alike else f"[{results.title(verdict.dataset)}](#{verdict.dataset})"
+            where = Cell("all") if alike else Cell(results.title(verdict.dataset), link=f"#{verdict.dataset}")
             text = word(verdict) + (f": {verdict.judged.why}" if verdict.judged.why else "")
-            lines.append(
-                [number, verdict.claim["claim"], where, verdict.published, verdict.judged.measured, text],
-            )
+            claim, measured = markdown(verdict.claim["claim"]), markdown(verdict.judged.measured)
+            lines.append([number, claim, where, verdict.published, measured, markdown(text)])
     return table(["", "claim", "data set", "published", "measured", "verdict"], lines, left=6)
 
 
@@ -261,9 +263,9 @@ def reach(published: float, seeds: int, measured: summary.Summary) -> float:
     return rounding + factor * measured.std * math.sqrt(1 / measured.n + 1 / seeds)
 
 
-def met_table(results: Results) -> str:
+def met_table(results: Results) -> Table | None:
     """Published numbers and whether they were met; empty where no data set of the plan has any."""
-    lines = []
+    lines: list[Line] = []
     for dataset in results.plan["datasets"]:
         for meeting in meetings(results, dataset):
             places = summary.decimals([meeting.measured.mean]) if meeting.places is None else meeting.places
@@ -283,4 +285,4 @@ def met_table(results: Results) -> str:
         "may differ by",
         "met",
     ]
-    return table(heads, lines, left=3) if lines else ""
+    return table(heads, lines, left=3) if lines else None
