@@ -100,6 +100,11 @@ class Paths:
         return self.reports / "all_measures.csv"
 
     @property
+    def plots(self) -> Path:
+        """What `dvc plots` draws beside the learning curves: see dvc.yaml."""
+        return self.reports / "plots.csv"
+
+    @property
     def reference(self) -> Path:
         """Reports that are kept in git."""
         return self.reports / "reference"

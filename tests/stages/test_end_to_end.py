@@ -191,6 +191,8 @@ def test_learning_curves_are_plots(clean: Path) -> None:
     readme(clean, "dvc plots show")
     page = (clean / "dvc_plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
+    assert "MSE on test against bits per latent" in page
+    assert '"bits_per_latent": "' in page
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
 
 
