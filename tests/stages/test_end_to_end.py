@@ -306,7 +306,9 @@ def test_make_report_does_nothing_again(environment: Path) -> None:
     files.remove(environment / "reports/logs")
     output = readme(environment, "make report")
     assert output.endswith("3 of 3 rows done\nOpen reports/report.html, or read reports/report.md.\n")
-    assert readme(environment, "make report JOBS=1").endswith("3 of 3 rows done\nOpen reports/report.html, or read reports/report.md.\n")
+    assert readme(environment, "make report JOBS=1").endswith(
+        "3 of 3 rows done\nOpen reports/report.html, or read reports/report.md.\n"
+    )
     assert ran_side_by_side(environment) == set()
 
 
