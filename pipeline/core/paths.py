@@ -95,6 +95,11 @@ class Paths:
         return self.reports / "metrics.json"
 
     @property
+    def decisions(self) -> Path:
+        """What was decided of every claim."""
+        return self.reports / "decisions.json"
+
+    @property
     def reference(self) -> Path:
         """Reports that are kept in git."""
         return self.reports / "reference"

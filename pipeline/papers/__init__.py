@@ -6,30 +6,37 @@ of one of four kinds, which `pipeline.report.evidence` decides on this pipeline'
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from pipeline.core import files
 from pipeline.core.errors import UserError, at_place
-from pipeline.core.schema import Section, check, did_you_mean
+from pipeline.core.schema import Section, check, did_you_mean, require
 
 FOLDER = Path(__file__).parent
 PAPERS = ("ll_vq_vae", "balance")
 """The files, in the order of the report."""
-SIDES = ("below", "above", "within")
 
 
-def _known(word: Any, words: Collection[str]) -> Any:
-    if word not in words:
-        raise ValueError(f"be {', '.join(words)}{did_you_mean(word, words)}")
-    return word
+def _one_of(*words: str) -> BeforeValidator:
+    """A word of a list; another is told which is meant."""
+
+    def known(word: Any) -> Any:
+        if word not in words:
+            raise ValueError(f"be {', '.join(words[:-1])} or {words[-1]}{did_you_mean(word, words)}")
+        return word
+
+    return BeforeValidator(known)
 
 
-Side = Annotated[Literal["below", "above", "within"], BeforeValidator(lambda word: _known(word, SIDES))]
-"""Of a limit L: below, above, or within, which is |x| ≤ L for a difference, 1/L ≤ x ≤ L for a ratio."""
+Side = Annotated[Literal["below", "above", "within"], _one_of("below", "above", "within")]
+"""Of a limit L: below, above, or within, which is |x| ≤ L for a difference and 1/L ≤ x ≤ L for a ratio."""
+Line = Annotated[str, Field(min_length=1)]
+FIRST_EPOCH, SMALLEST = "first epoch", "smallest"
 
 
 class Test(Section):
@@ -39,18 +46,16 @@ class Test(Section):
     kind: str
     measure: str
 
-    def variants_named(self) -> Iterator[str]:
-        """Every variant whose row the test needs."""
-        for key in ("variant", "against", "variants"):
-            value = getattr(self, key, [])
-            yield from (name for name in ([value] if isinstance(value, str) else value) if name != FIRST_EPOCH)
+    def named(self, *keys: str) -> dict[str, list[str]]:
+        """The names that the test states at those of the keys that its kind has."""
+        stated = {key: getattr(self, key, None) or [] for key in keys}
+        return {key: [names] if isinstance(names, str) else names for key, names in stated.items()}
 
-    def measures_named(self) -> Iterator[str]:
-        """Every measure that the test needs."""
-        yield from (value for key in ("measure", "rate", "start_at_lowest") if (value := getattr(self, key, None)))
-
-
-FIRST_EPOCH = "first epoch"
+    @property
+    def variants_needed(self) -> list[str]:
+        """Every variant whose row decides."""
+        named = self.named("variant", "against", "variants").values()
+        return list(dict.fromkeys(name for names in named for name in names if name != FIRST_EPOCH))
 
 
 class Contrast(Test):
@@ -66,9 +71,7 @@ class Contrast(Test):
     variant: str | list[str]
     against: str | list[str]
     side: Side
-    by: Annotated[Literal["difference", "ratio"], BeforeValidator(lambda w: _known(w, ("difference", "ratio")))] = (
-        "difference"
-    )
+    by: Annotated[Literal["difference", "ratio"], _one_of("difference", "ratio")] = "difference"
     limit: float | None = None
 
 
@@ -94,9 +97,7 @@ class Chain(Test):
     """
 
     variants: Annotated[list[str], Field(min_length=2)]
-    direction: Annotated[Literal["falls", "rises"], BeforeValidator(lambda word: _known(word, ("falls", "rises")))] = (
-        "falls"
-    )
+    direction: Annotated[Literal["falls", "rises"], _one_of("falls", "rises")] = "falls"
     start_at_lowest: str | None = None
 
 
@@ -121,17 +122,172 @@ class Claim(Section):
 
     Attributes:
         id: never changes.
-        paper: name of its file; set when it is read.
-        source: its place in the paper; empty for a claim that only follows another.
+        source: its place in the paper; empty for a claim that follows another.
         origin: paper, or ours for what the paper does not say.
         follows: id of the claim that this one asks again in another way, which `note` states.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    claim: str
-    paper: str = ""
+    claim: Line
     source: str = ""
-    origin: Literal["paper", "ours"] = "paper"
-    follows: str | None = None
+    origin: Annotated[Literal["paper", "ours"], _one_of("paper", "ours")] = "paper"
+    follows: str = ""
     note: str = ""
-    test: Any
+    test: Test
+
+
+class Numbers(Section):
+    """Published numbers of a model on a data set."""
+
+    mse: PositiveFloat | None = None
+    codes: PositiveInt | None = None
+    duration: PositiveFloat | None = None
+    parameters: PositiveInt | None = None
+
+
+class Table(Section):
+    """A table of a paper: the numbers of each model on a data set."""
+
+    title: Line
+    source: Line
+    duration_unit: Annotated[Literal["s", "min"], _one_of("s", "min")]
+    rows: dict[str, Numbers]
+
+
+class Finding(Section):
+    """What the authors' code does that the text does not say; see the comment in the file."""
+
+    point: Line
+    here: Line
+    finding: str = ""
+    figure: str = ""
+    variants: list[str] = Field(default=[])
+    claims: list[str] = Field(default=[])
+
+
+class Paper(Section):
+    """A file of this folder."""
+
+    title: Line
+    url: Line
+    short: Line
+    models: dict[str, str]
+    results: dict[str, Table]
+    claims: list[dict[str, Any]]
+    authors: str = ""
+    seeds: PositiveInt = 1
+    hardware: str = ""
+    hardware_short: str = ""
+    capacity: PositiveInt = 1
+    datasets: dict[str, str] = Field(default={})
+    table_1: dict[str, dict[str, str]] = Field(default={})
+    table_3: dict[str, dict[str, Any]] = Field(default={})
+    figures: dict[str, dict[str, str]] = Field(default={})
+    recount: dict[str, Any] = Field(default={})
+    counting: dict[str, Any] = Field(default={})
+    audit: list[Finding] = Field(default=[])
+
+
+@dataclass(frozen=True)
+class Known:
+    """Names that a file may use. None: they are not known here, and not checked.
+
+    Attributes:
+        prefixes: beginnings of further names of variants.
+    """
+
+    measures: Collection[str]
+    variants: Collection[str] | None = None
+    prefixes: tuple[str, ...] = ()
+    settings: Collection[str] | None = None
+    datasets: Collection[str] | None = None
+
+    def check_variants(self, place: str, names: Iterable[str]) -> None:
+        if self.variants is not None:
+            require(place, (name for name in names if not name.startswith(self.prefixes)), self.variants)
+
+
+def read(known: Known | None = None, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Every paper by the name of its file: what stands there, with `claims` as objects of `Claim`.
+
+    Args:
+        known: what the files may name; None: not checked.
+
+    Raises:
+        UserError: an unknown, missing or repeated key, a wrong value, an unknown name, an id that stands twice.
+    """
+    papers = {}
+    for name in PAPERS:
+        path = folder / f"{name}.yaml"
+        stated = files.read_edited_yaml(path)
+        with at_place(f"pipeline/papers/{path.name}"):
+            paper = check(Paper, stated, path.name)
+            papers[name] = {**stated, "claims": [_claim(number, claim) for number, claim in enumerate(paper.claims)]}
+            if known:
+                _check_names(papers[name], known)
+    _check_ids(papers)
+    return papers
+
+
+def _claim(number: int, stated: dict[str, Any]) -> Claim:
+    """The claim that a file states.
+
+    Raises:
+        UserError: a key or value is wrong; the sentence calls the claim by its id.
+    """
+    place = f"claims.{stated['id']}" if "id" in stated else f"claims[{number}]"
+
+    def keys(section: str, values: Iterable[str]) -> dict[str, str]:
+        return {key: f"{place}.{section}{key}" for key in values}
+
+    test = stated.get("test", {})
+    if not isinstance(test, dict):
+        raise UserError(f"{place}.test is {test!r}, but should be a section of keys.")
+    if "test" in stated:
+        require(f"{place}.test.kind", [str(test.get("kind"))], KINDS)
+        kind = KINDS[test["kind"]]
+        stated = {**stated, "test": check(kind, test, test["kind"], keys("test.", {**test, **kind.model_fields}))}
+    claim = check(Claim, stated, "a claim", keys("", {**stated, **Claim.model_fields}))
+    if not claim.source and not claim.follows:
+        raise UserError(f"{place} states neither source nor follows; say where in the paper it stands.")
+    return claim
+
+
+def _check_names(paper: Mapping[str, Any], known: Known) -> None:
+    """
+    Raises:
+        UserError: a name is not known.
+    """
+    for claim in paper["claims"]:
+        place = f"claims.{claim.id}.test"
+        for key, names in claim.test.named("variant", "against", "variants").items():
+            known.check_variants(f"{place}.{key}", (name for name in names if name != FIRST_EPOCH))
+        for key, names in claim.test.named("measure", "rate", "start_at_lowest").items():
+            require(f"{place}.{key}", names, known.measures)
+        if known.settings is not None:
+            setting = claim.test.named("relative_to")["relative_to"]
+            require(f"{place}.relative_to", setting, [SMALLEST, *known.settings])
+    known.check_variants("models", paper["models"])
+    for dataset, table in paper["results"].items():
+        known.check_variants(f"results.{dataset}.rows", table["rows"])
+    if known.datasets is not None:
+        require("results", paper["results"], known.datasets)
+
+
+def _check_ids(papers: Mapping[str, Mapping[str, Any]]) -> None:
+    """
+    Raises:
+        UserError: an id stands twice, or is referred to and not there.
+    """
+    claims: dict[str, Claim] = {}
+    for name, paper in papers.items():
+        for claim in paper["claims"]:
+            if claim.id in claims:
+                raise UserError(f"pipeline/papers/{name}.yaml: the id {claim.id!r} stands twice, but is of one claim.")
+            claims[claim.id] = claim
+    for name, paper in papers.items():
+        with at_place(f"pipeline/papers/{name}.yaml"):
+            for claim in paper["claims"]:
+                require(f"claims.{claim.id}.follows", [claim.follows] if claim.follows else [], claims)
+            for number, point in enumerate(paper.get("audit", [])):
+                require(f"audit[{number}].claims", point.get("claims", []), claims)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
-from ruamel.yaml import YAML, YAMLError
 
 from pipeline import datasets, quantizers
+from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.core.registry import settings_of
@@ -128,6 +128,12 @@ class Sweep(Changes):
     measures: list[str] = Field(["test_mse", "codes_in_use"])
 
 
+class Report(Section):
+    """What the report judges by; see `pipeline.report.evidence.published`."""
+
+    margin: PositiveFloat
+
+
 class File(Section):
     """The whole of params.yaml."""
 
@@ -137,6 +143,7 @@ class File(Section):
     quantizer: dict[str, Any]
     train: Train
     evaluate: Evaluate
+    report: Report
     datasets: dict[str, MayBeEmpty[Dataset]]
     variants: dict[str, MayBeEmpty[Variant]]
     sweeps: dict[str, Sweep]
@@ -180,19 +187,15 @@ class Row:
 
 
 def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """Read params.yaml as YAML 1.2, in which 1e-05 is a number and `on` is text.
+    """Read params.yaml.
 
     Raises:
         UserError: not there, not UTF-8, not YAML, no sections.
     """
     try:
-        params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        params = files.read_edited_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run this from the folder that holds it.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
         raise UserError(f"{path} holds no sections; expected are {', '.join(File.model_fields)}.")
     return params

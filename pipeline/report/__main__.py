@@ -5,6 +5,8 @@ from __future__ import annotations
 from pipeline.core import cli, files
 from pipeline.core.paths import Paths
 from pipeline.report import figures, summary
+from pipeline.report.evidence.claims import judge
+from pipeline.report.evidence.decisions import record
 from pipeline.report.html import to_html
 from pipeline.report.page import page
 from pipeline.report.read import read_results
@@ -17,10 +19,12 @@ def main(paths: Paths = Paths()) -> None:
         UserError: a row is missing or stale.
     """
     results = read_results(paths)
+    decisions = judge(results)
     with files.replacing(paths.figures) as folder:
         pictures = figures.draw_all(results, folder)
     files.write_json(paths.metrics, summary.metrics(results))
-    text = page(results, pictures)
+    files.write_json(paths.decisions, [record(decision) for decision in decisions])
+    text = page(results, decisions, pictures)
     files.write_text(paths.page, to_html(text, results))
     files.write_text(paths.report, text)
     cli.log.info("%d rows reported in %s", len(results.rows) + len(results.swept), paths.report)

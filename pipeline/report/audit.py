@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.report import claims, summary
+from pipeline.report import summary
 from pipeline.report.drawing import Picture
+from pipeline.report.evidence import wording
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 from pipeline.report.tables import listed, run_command, table
@@ -45,7 +46,7 @@ difference of the errors with its 95 % interval. Where the learning rate differs
 def points(results: Results) -> str:
     """A line per point."""
     lines = [
-        [str(place), point["point"], point["here"]]
+        [str(place), point["point"], ", ".join([point["here"], *(f"`{claim}`" for claim in point.get("claims", []))])]
         for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
     ]
     return table(["", "the published code", "here"], lines, left=3)
@@ -291,8 +292,4 @@ def differences(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[st
 
 
 def paired_difference(ours: Row, theirs: Row) -> str:
-    try:
-        pairs = claims.paired(ours, theirs, "test_mse")
-    except claims.Unjudgeable as reason:
-        return str(reason)
-    return claims.bounds(claims.interval([a - b for a, b in pairs]), sign="+")
+    return wording.difference(ours, theirs, "test_mse")

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report import claims, codebooks, summary
+from pipeline.report import codebooks, summary
 from pipeline.report.drawing import Picture
+from pipeline.report.evidence import wording
 from pipeline.report.read import Results, Row
 from pipeline.report.summary import NONE
 from pipeline.report.tables import link, run_command, table
@@ -105,9 +106,4 @@ def adaptive_table(results: Results) -> str:
 
 def answer(adaptive: Row, best: Row) -> str:
     """The paired difference of the errors and what it says."""
-    try:
-        change = claims.interval([a - b for a, b in claims.paired(adaptive, best, "test_mse")])
-    except claims.Unjudgeable as reason:
-        return str(reason)
-    verdict = {"below": "lower", "above": "higher", "on": "equal", None: "not decided"}[change.side(0.0)]
-    return f"{claims.bounds(change, '+')}: {verdict}"
+    return wording.difference(adaptive, best, "test_mse")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.report import audit, claims, counting, papers, speed, sweeps, tables, verdicts
+from pipeline.papers import PAPERS
+from pipeline.report import audit, counting, papers, speed, sweeps, tables, verdicts
 from pipeline.report.drawing import Picture
+from pipeline.report.evidence.decisions import Decision
+from pipeline.report.evidence.wording import METHOD
 from pipeline.report.glossary import GLOSSARY
 from pipeline.report.read import Results, Row
 
 
-def page(results: Results, pictures: Mapping[str, Picture]) -> str:
+def page(results: Results, judged: Sequence[Decision], pictures: Mapping[str, Picture]) -> str:
     """The whole report; `pictures` are the figures by name."""
-    judged = claims.judge(results)
     blocks = ["# Vector quantization in autoencoders: what was measured", opening(results)]
     blocks += [verdicts.findings(results, judged), "## Verdicts at a glance", verdicts.glance(results, judged)]
-    several = len(results.plan["datasets"]) >= verdicts.MANY
     blocks += [
-        prose(GLANCE + (SHORT if several else "")),
+        prose(GLANCE),
         "## How these numbers were made",
         tables.provenance(results),
         prose(HOW),
@@ -42,14 +43,10 @@ def prose(text: str) -> str:
 
 
 GLANCE = """Each verdict is computed from this run; [verdicts in full](#verdicts) shows the numbers and the rules.
-**Open** means that the seeds do not decide: in so many of them the claim is true, but the 95 % interval of their mean
-reaches to the other side. With n = 2 that interval is 12.7 standard errors to either side, with n = 3 it is 4.3: more
-`grid.seeds` decide more. **Not run** names a row that is not in the grid. Numbers are mean ± standard deviation over n
-seeds, of the claim's model against the other. Claims marked "ours" are not the papers': they put the same question at
-equal rate, at a constant learning rate, on one epoch, or against a control."""
-
-SHORT = """ "2 of 3" after open: so many seeds agree. The numbers of so many data sets stand with the
-[verdicts in full](#verdicts)."""
+**Undecided** means that the seeds do not decide: fewer than three seeds decide nothing, and more `grid.seeds` decide
+more. **Not run** names a row that is not in the grid. Numbers are mean ± standard deviation over n seeds, of the
+claim's model against the other. Claims marked "ours" are not the papers': they put the same question at equal rate, at
+a constant learning rate, on one epoch, or against a control."""
 
 HOW = """Every model's name in a table below leads to its settings file, which also holds the digests of the code that
 made the row. The last column of the first table names the command that makes the row again:
@@ -68,29 +65,28 @@ def opening(results: Results) -> str:
         explains the terms.""")
 
 
-def verdicts_section(results: Results, judged: list[claims.Verdict]) -> list[str]:
+def verdicts_section(results: Results, judged: Sequence[Decision]) -> list[str]:
     """Every verdict with its numbers, the rules, and the published numbers met."""
-    blocks = ['<a id="verdicts"></a>\n\n## Verdicts in full', prose(RULES), verdicts.rules(judged)]
-    for name in claims.PAPERS:
+    blocks = ['<a id="verdicts"></a>\n\n## Verdicts in full', prose(METHOD), prose(RULES), verdicts.rules(judged)]
+    for name in PAPERS:
         paper = results.papers[name]
         blocks += [f"### [{paper['title']}]({paper['url']})", verdicts.full(results, judged, name)]
     met = verdicts.met_table(results)
     if met:
-        blocks += ['<a id="met"></a>\n\n### Published numbers met', prose(MET), met]
+        margin = f"{100 * results.plan['report']['margin']:g} %"
+        blocks += ['<a id="met"></a>\n\n### Published numbers met', prose(MET.format(margin=margin)), met]
     return blocks
 
 
-RULES = """Numbers are mean ± standard deviation over n seeds. Differences and ratios are taken seed by seed, since rows
-with the same seed start from the same weights and see the same order of images; brackets hold Student's 95 % interval
-of their mean. Times include each quantizer's own search for the nearest code: by distances for a codebook, exactly; by
-rounding for a lattice. The benchmark sets the exact search beside the plain distance matrix on trained codebooks. Rows
-whose learning rate falls are never compared with rows whose learning rate is constant. The rule for
-each claim:"""
+RULES = """Numbers are mean ± standard deviation over n seeds. Times include each quantizer's own search for the nearest
+code: by distances for a codebook, exactly; by rounding for a lattice. The benchmark sets the exact search beside the
+plain distance matrix on trained codebooks. Rows whose learning rate falls are never compared with rows whose learning
+rate is constant. The rule for each claim:"""
 
-MET = """A published number counts as met if it lies within the 95 % prediction interval that the measured seeds give
-for a mean of as many seeds as the paper's, widened by half a unit of its last printed digit ("may differ by"). Few
-seeds make this wide; one seed shows no spread, so that it can meet a number but not miss it. Times are not compared:
-the hardware differs."""
+MET = """A published number is met if the 95 % interval of the measured mean lies within {margin} of it
+(`report.margin`) and half a unit of its last printed digit; missed if it lies outside as a whole; else the measured
+mean is too noisy to tell, as always with one seed, but for counts of parameters. Times are not compared: the hardware
+differs."""
 
 
 def dataset_section(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> list[str]:

@@ -32,6 +32,7 @@ def main(paths: Paths = Paths()) -> None:
             shutil.copyfile(picture, folder / "figures" / picture.name)
         shutil.copytree(paths.settings, folder / "settings")
         shutil.copyfile(paths.metrics, folder / "metrics.json")
+        shutil.copyfile(paths.decisions, folder / "decisions.json")
         text = paths.report.read_text(encoding="utf-8")
         (folder / "report.md").write_text(re.sub(r",? ?\(?\[SVG\]\([^)]+\)\)?", "", text), encoding="utf-8")
     cli.log.info("kept %s", target)

@@ -2,9 +2,7 @@
 
 statistics  estimates over seeds, intervals, p values, effect sizes, Holm's correction
 decisions   the objects that hold what was found: numbers, a verdict, a reason as a value
+claims      the four kinds of tests: `judge` decides every claim on every data set
+published   published numbers beside measured ones: met, missed, too noisy
+wording     all of it in words
 """
-
-from pipeline.report.evidence.decisions import Decision, Published, Reason, Verdict, Why
-from pipeline.report.evidence.statistics import Comparison, Estimate, Region
-
-__all__ = ["Comparison", "Decision", "Estimate", "Published", "Reason", "Region", "Verdict", "Why"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from pipeline.papers import Claim
 from pipeline.report.evidence.statistics import Comparison, Estimate
@@ -73,17 +74,21 @@ class Decision:
     """One claim on one data set.
 
     Attributes:
+        paper: the name of its file.
         reason: None for HOLDS and FAILS.
         comparisons: what the verdict rests on: one, or a chain's steps, or error and rate for dominance. Empty where
             nothing could be compared.
         measured: variant → measure → the row's own numbers, for the rows that the claim speaks of.
         agree: with how many seeds the whole claim is true, of `n`.
-        p: two-sided, of the claim or its opposite, before correction; at most 0.05 exactly where the 95 % interval
-            lies on one side. None for a statement on each seed, and with one seed.
+        p: two-sided, of the claim or its opposite, before Holm's correction. For one comparison at most 0.05 exactly
+            where the 95 % interval lies on one side; a choice of the best of several rows, and a chain one of whose
+            steps fails, are corrected by Bonferroni. None for a statement on each seed, and with one seed.
         p_adjusted: Holm's, over the `family` of claims of the same paper and origin on the data set.
-        seeds_needed: about how many seeds would decide, at the spread seen; None where it is decided or unknown.
+        seeds_needed: about how many seeds would decide at the spread seen, whatever the other claims' p values are;
+            MOST_SEEDS + 1 for more than MOST_SEEDS, None where it is decided or unknown.
     """
 
+    paper: str
     claim: Claim
     dataset: str
     verdict: Verdict
@@ -102,3 +107,32 @@ class Decision:
     def main(self) -> Comparison | None:
         """The comparison that a figure shows: the one that is furthest from what the claim says."""
         return max(self.comparisons, key=lambda one: -one.effect if one.effect is not None else -math.inf, default=None)
+
+
+def record(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON, for reports/decisions.json."""
+    return {
+        "claim": decision.claim.id,
+        "dataset": decision.dataset,
+        "verdict": decision.verdict.value,
+        "reason": decision.reason.why.value if decision.reason else None,
+        "agree": decision.agree,
+        "n": decision.n,
+        "p": decision.p,
+        "p_adjusted": decision.p_adjusted,
+        "family": decision.family,
+        "seeds_needed": decision.seeds_needed,
+        "comparisons": [
+            {
+                "variant": one.variant,
+                "against": one.against,
+                "measure": one.estimate.measure,
+                "form": one.estimate.form,
+                "values": {str(seed): value for seed, value in one.estimate.values.items()},
+                "mean": one.estimate.mean,
+                "interval": [one.estimate.low, one.estimate.high] if one.estimate.n > 1 else None,
+                "effect": one.effect,
+            }
+            for one in decision.comparisons
+        ],
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from scipy import stats
 
@@ -17,6 +17,7 @@ FEWEST_SEEDS = 3
 """With fewer, an interval decides nothing."""
 MOST_SEEDS = 30
 """`seeds_needed` is MOST_SEEDS + 1 where more are needed."""
+Form = Literal["value", "difference", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Estimate:
     """
 
     measure: str
-    form: Literal["value", "difference", "ratio"]
+    form: Form
     values: Mapping[int, float]
 
     @property
@@ -83,6 +84,12 @@ class Estimate:
         return math.exp(value) if self.form == "ratio" else value
 
 
+def of_seeds(seeds: Iterable[Mapping[str, Any]], measure: str) -> Estimate | None:
+    """What a row's seeds measured; None where none has a number."""
+    values = {seed["seed"]: float(seed[measure]) for seed in seeds if isinstance(seed.get(measure), int | float)}
+    return Estimate(measure, "value", values) if values else None
+
+
 @dataclass(frozen=True)
 class Region:
     """Where a claim says that a value lies: between low and high, which are infinite (0 and inf for ratios) for a side.
@@ -104,9 +111,11 @@ class Comparison:
     """An estimate beside the region that a claim states.
 
     Attributes:
-        variant, against: the rows; `against` is None for a statement on one row, `first epoch` for a row with itself.
+        variant: the row.
+        against: the other row; `first epoch` of the same; for a statement on each seed None, or what it is relative to.
         estimate: of `variant` minus, or divided by, `against`.
         chosen_from: how many rows `variant` and `against` were each chosen from, as the best by its mean.
+        by_seed: the claim is about each seed by itself, not about their mean.
     """
 
     variant: str
@@ -114,6 +123,7 @@ class Comparison:
     estimate: Estimate
     region: Region
     chosen_from: tuple[int, int] = (1, 1)
+    by_seed: bool = False
 
     @property
     def agree(self) -> int:
@@ -124,14 +134,13 @@ class Comparison:
     def p_holds(self) -> float | None:
         """Two-sided p value of the mean's lying in the region: at most 0.05 where the 95 % interval does as a whole.
 
-        Times the number of rows that the best was chosen from (Bonferroni). None for one seed.
+        None for one seed.
         """
         if self.estimate.std is None:
             return None
         low, high = self._bounds
-        ours, _ = self.chosen_from
         one_sided = max(self._below(high, self.region.closed), 1 - self._below(low, not self.region.closed))
-        return min(1.0, 2 * ours * one_sided)
+        return min(1.0, 2 * one_sided)
 
     @property
     def p_fails(self) -> float | None:
@@ -139,9 +148,8 @@ class Comparison:
         if self.estimate.std is None:
             return None
         low, high = self._bounds
-        _, theirs = self.chosen_from
         one_sided = min(self._below(low, not self.region.closed), 1 - self._below(high, self.region.closed))
-        return min(1.0, 2 * theirs * one_sided)
+        return min(1.0, 2 * one_sided)
 
     @property
     def effect(self) -> float | None:
@@ -189,6 +197,17 @@ class Comparison:
 def half_width(std: float, n: int, level: float) -> float:
     """Half of Student's interval of the mean of n values at a confidence of 1 − level."""
     return std / math.sqrt(n) * float(stats.t.ppf(1 - level / 2, n - 1))
+
+
+def times(p: float | None, comparisons: int) -> float | None:
+    """Bonferroni's correction: a p value that is one of so many."""
+    return None if p is None else min(1.0, comparisons * p)
+
+
+def largest(*p_values: float | None) -> float | None:
+    """The p value of all hypotheses together; None where one is not known."""
+    known = [p for p in p_values if p is not None]
+    return max(known) if len(known) == len(p_values) else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
