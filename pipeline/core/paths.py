@@ -91,13 +91,18 @@ class Paths:
 
     @property
     def metrics(self) -> Path:
-        """Mean, deviation and number of seeds of every measure of every row."""
+        """A few means of every row, for `dvc metrics`."""
         return self.reports / "metrics.json"
 
     @property
     def decisions(self) -> Path:
         """What was decided of every claim."""
         return self.reports / "decisions.json"
+
+    @property
+    def all_measures(self) -> Path:
+        """A line per row, seed and measure."""
+        return self.reports / "all_measures.csv"
 
     @property
     def reference(self) -> Path:

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.metrics import MEASURES
-from pipeline.report import claims, read, summary, verdicts
+from pipeline.report import claims, results, summary, verdicts
 from pipeline.report.claims import FAILS, HOLDS, OPEN
 
 
-def row(variant: str, *, decay: float = 0.0, **measures: list[float]) -> read.Row:
+def row(variant: str, *, decay: float = 0.0, **measures: list[float]) -> results.Row:
     """A row with so many seeds as each measure has numbers."""
     count = len(next(iter(measures.values())))
     seeds = [{"seed": seed, **{key: values[seed] for key, values in measures.items()}} for seed in range(count)]
@@ -27,7 +27,7 @@ def row(variant: str, *, decay: float = 0.0, **measures: list[float]) -> read.Ro
     return made_up.row(variant, settings=settings, seeds=seeds)
 
 
-def decide(test: dict[str, Any], *rows: read.Row) -> str:
+def decide(test: dict[str, Any], *rows: results.Row) -> str:
     return claims.decide(test, {one.variant: one for one in rows}).verdict
 
 
@@ -181,7 +181,7 @@ def test_moves_on(sizes: list[list[float]], verdict: str) -> None:
         ([row("a", test_mse=[1.0]), row("b", test_mse=[2.0])], "one seed"),
     ],
 )
-def test_why_a_claim_cannot_be_judged(rows: list[read.Row], why: str) -> None:
+def test_why_a_claim_cannot_be_judged(rows: list[results.Row], why: str) -> None:
     test = on(kind="difference", variant="a", against="b", side="below")
     found = claims.decide(test, {one.variant: one for one in rows})
     assert found.verdict == OPEN
@@ -198,7 +198,7 @@ def test_why_a_claim_cannot_be_judged(rows: list[read.Row], why: str) -> None:
         ([row("a", seconds=LOW), row("b", test_mse=LOW)], ""),
     ],
 )
-def test_what_a_verdict_lacks(rows: list[read.Row], lacks: str) -> None:
+def test_what_a_verdict_lacks(rows: list[results.Row], lacks: str) -> None:
     test = on(kind="difference", variant="a", against="b", side="below")
     found = claims.decide(test, {one.variant: one for one in rows})
     assert (found.verdict, found.lacks) == (OPEN, lacks)
@@ -248,9 +248,9 @@ def test_times_without_idle_epochs_are_not_judged() -> None:
 
 def test_seeds_are_paired_by_their_number() -> None:
     one, other = row("a", test_mse=[1.0, 2.0, 3.0]), row("b", test_mse=[30.0, 20.0, 10.0])
-    other.seeds.reverse()
+    other = dataclasses.replace(other, measured=other.measured[::-1])
     assert claims.paired(one, other, "test_mse") == [(1.0, 30.0), (2.0, 20.0), (3.0, 10.0)]
-    del other.seeds[0]  # the one with seed 2
+    other = dataclasses.replace(other, measured=other.measured.drop(index=2))
     assert claims.paired(one, other, "test_mse") == [(1.0, 30.0), (2.0, 20.0)]
 
 
@@ -267,7 +267,7 @@ def test_an_interval_is_on_one_side_at_most_and_shifts_with_its_values(values: l
 @pytest.mark.parametrize("paper", claims.PAPERS)
 def test_every_claim_of_the_papers_is_decidable(paper: str) -> None:
     """Its kind exists, its measures have names, and made-up rows of all its variants give a verdict with numbers."""
-    for claim in read.read_papers()[paper]["claims"]:
+    for claim in results.read_papers()[paper]["claims"]:
         test = claim["test"]
         assert claim["claim"]
         assert claim["source"]

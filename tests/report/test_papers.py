@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.read import PAPERS, read_papers
+from pipeline.report.results import PAPERS, read_papers
 
 PAPER = read_papers()["ll_vq_vae"]
 

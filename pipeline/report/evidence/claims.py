@@ -21,10 +21,10 @@ from pipeline.report.evidence.statistics import (
     Region,
     holm,
     largest,
-    of_seeds,
+    of_row,
     times,
 )
-from pipeline.report.read import Results, Row
+from pipeline.report.results import Results, Row
 
 Rows = Mapping[str, Row]
 WHOLE_TIMES = ("seconds", "seconds_per_epoch")
@@ -94,7 +94,7 @@ def judge(results: Results) -> list[Decision]:
             rows = {row.variant: row for row in (*results.of(dataset), *results.swept_of(dataset))}
             family = [claim for claim in paper["claims"] if claim.origin == origin]
             for decision in decide(family, rows, name, dataset):
-                numbers = of_claim(paper, decision.claim, dataset)
+                numbers = of_claim(decision.claim, paper, dataset, results.measures)
                 decided[decision.claim.id, dataset] = dataclasses.replace(decision, published=numbers)
     return [decided[key] for key in order]
 
@@ -300,10 +300,10 @@ def need(row: Row, measure: str) -> dict[int, float]:
     """
     if measure in WHOLE_TIMES and row.learning_rate_falls and not row.settings["train"]["backprop_at_zero_lr"]:
         raise NotDecidableError(Why.IDLE_EPOCHS_LEFT_OUT, row.variant, measure=measure)
-    values = row.values(measure)
-    if len(values) < len(row.seeds):
+    found = of_row(row, measure)
+    if found is None or found.n < len(row.seeds):
         raise NotDecidableError(Why.NOT_RECORDED, row.variant, measure=measure)
-    return dict(zip([seed["seed"] for seed in row.seeds], values, strict=True))
+    return dict(found.values)
 
 
 def epochs(row: Row, column: str) -> tuple[dict[int, float], dict[int, float]]:
@@ -338,7 +338,7 @@ def measured(test: Test, comparisons: Sequence[Comparison], rows: Rows) -> dict[
     keys = [key for several in test.named("measure", "rate").values() for key in several]
     found: dict[str, dict[str, Estimate]] = {name: {} for name in names}
     for name, key in itertools.product(names, keys):
-        numbers = of_seeds(rows[name].seeds, key)
+        numbers = of_row(rows[name], key)
         if numbers:
             found[name][key] = numbers
     return found

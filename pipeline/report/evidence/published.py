@@ -11,17 +11,9 @@ import numpy as np
 
 from pipeline.papers import Claim
 from pipeline.report.evidence.decisions import Published
-from pipeline.report.evidence.statistics import Estimate, of_seeds
-from pipeline.report.read import Results, Row
+from pipeline.report.evidence.statistics import Estimate, of_row
+from pipeline.report.results import Measure, Results, Row
 
-KEYS = {
-    "test_mse": "mse",
-    "val_mse": "mse",
-    "codes_in_use": "codes",
-    "quantizer_parameters": "parameters",
-    "seconds": "duration",
-}
-"""Measure → its key among the papers' published numbers."""
 COMPARED = ("test_mse", "codes_in_use", "quantizer_parameters")
 """Measures whose published numbers are met or not; times are not, since the hardware differs."""
 EXACT = ("quantizer_parameters",)
@@ -72,8 +64,8 @@ def meetings(results: Results) -> Iterator[Meeting]:
             for row in results.of(dataset):
                 for measure in COMPARED:
                     for recount, table in tables.items():
-                        number = table.get(row.variant, {}).get(KEYS[measure])
-                        measured = of_seeds(row.seeds, measure)
+                        number = table.get(row.variant, {}).get(str(results.measures[measure].published))
+                        measured = of_row(row, measure)
                         if number is not None and measured is not None:
                             yield meeting(row, number, measured, margin, recount)
 
@@ -100,12 +92,14 @@ def recounted(paper: Mapping[str, Any], dataset: str) -> dict[str, dict[str, flo
     return {variant: {"codes": count} for variant, count in paper.get("recount", {}).get(dataset, {}).items()}
 
 
-def of_claim(paper: Mapping[str, Any], claim: Claim, dataset: str) -> tuple[Published, ...]:
+def of_claim(
+    claim: Claim, paper: Mapping[str, Any], dataset: str, measures: Mapping[str, Measure]
+) -> tuple[Published, ...]:
     """The published numbers that a claim of the paper rests on, for all of its rows.
 
     They are those of the data set, or else of the first one of the paper that has them.
     """
-    key = KEYS.get(claim.test.measure)
+    key = measures[claim.test.measure].published
     if claim.origin != "paper" or key is None:
         return ()
     for name in (dataset, *paper["results"]):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from scipy import stats
+
+from pipeline.report.results import Row
 
 LEVEL = 0.05
 """Two-sided: intervals are those of 95 %, and a decision needs a p value of at most this."""
@@ -84,9 +86,10 @@ class Estimate:
         return math.exp(value) if self.form == "ratio" else value
 
 
-def of_seeds(seeds: Iterable[Mapping[str, Any]], measure: str) -> Estimate | None:
+def of_row(row: Row, measure: str) -> Estimate | None:
     """What a row's seeds measured; None where none has a number."""
-    values = {seed["seed"]: float(seed[measure]) for seed in seeds if isinstance(seed.get(measure), int | float)}
+    found = row.by_seed(measure)
+    values = dict(zip(found.index.tolist(), found.tolist(), strict=True))
     return Estimate(measure, "value", values) if values else None
 
 

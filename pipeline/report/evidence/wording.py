@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.papers import FIRST_EPOCH, SMALLEST, Chain, Claim, Contrast, EachSeed, Test
-from pipeline.report import labels, summary
+from pipeline.report import summary
 from pipeline.report.evidence.decisions import Decision, Reason, Verdict, Why
 from pipeline.report.evidence.published import Answer
-from pipeline.report.evidence.statistics import MOST_SEEDS, Comparison, Estimate, of_seeds
-from pipeline.report.labels import Measure
-from pipeline.report.read import Results, Row
+from pipeline.report.evidence.statistics import MOST_SEEDS, Comparison, Estimate, of_row
+from pipeline.report.results import Measure, Results, Row
 
 WORDS = {
     Verdict.HOLDS: "holds",
@@ -56,7 +55,7 @@ def sentence(decision: Decision, results: Results) -> str:
 
 def numbers(decision: Decision, results: Results) -> str:
     """Each row's own numbers, then the differences or ratios with their intervals."""
-    measures = labels.measures(results.plan)
+    measures = results.measures
     rows = [
         f"{title(variant, results)} {' at '.join(value(one, measures) for one in found.values())}"
         for variant, found in decision.measured.items()
@@ -87,7 +86,7 @@ def compared(one: Comparison, measures: Mapping[str, Measure]) -> str:
 
 def difference(ours: Row, theirs: Row, measure: str) -> str:
     """The paired difference of two rows with its interval, as a description: no claim rests on it."""
-    first, second = (of_seeds(row.seeds, measure) for row in (ours, theirs))
+    first, second = (of_row(row, measure) for row in (ours, theirs))
     shared = {seed: value for seed, value in first.values.items() if seed in second.values} if first and second else {}
     if not first or not second or not shared:
         return summary.NONE
@@ -120,8 +119,7 @@ def certainty(decision: Decision) -> str:
 
 def title(variant: str, results: Results) -> str:
     """What a variant is called; a row of a sweep that was not run, or an epoch, by its name."""
-    known = labels.labels(results.plan)
-    return known[variant].title if variant in known else variant
+    return str(results.plan["labels"].get(variant, {}).get("title", variant))
 
 
 def place(claim: Claim) -> str:
@@ -163,7 +161,7 @@ def _spread(decision: Decision, _: Reason, __: Results) -> str:
 
 
 def _rates(decision: Decision, why: Reason, results: Results) -> str:
-    error, rate = (labels.measures(results.plan)[one.estimate.measure].title for one in decision.comparisons)
+    error, rate = (results.measures[one.estimate.measure].title for one in decision.comparisons)
     lower, more = ("lower", "more") if why.more else ("higher", "fewer")
     return f"{title(why.variants[0], results)} has the {lower} {error} at {more} {rate}"
 

@@ -8,15 +8,16 @@ from typing import Any, Literal
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import NullLocator
 
-from pipeline.report import summary, tables
-from pipeline.report.drawing import WIDTH, Picture, by_epoch, looks, plain, scale_errors, tick
-from pipeline.report.labels import Measure
-from pipeline.report.read import Results, Row
-from pipeline.report.summary import NONE
+from pipeline.report import summary
+from pipeline.report.blocks import Block, Cell, Figure, Heading, Table, bullets, code, escape, paragraph, table
+from pipeline.report.describe import PARTS, commit, hardware, listed
+from pipeline.report.drawing import WIDTH, by_epoch, looks, plain, scale_errors, tick
+from pipeline.report.results import Measure, Results, Row
 
+TITLE = "Sweeps"
 USUAL = ("test_mse", "codes_in_use")
 """The measures that are drawn where a sweep names none."""
 MOST_PANELS = 3
@@ -35,16 +36,18 @@ COLUMNS = (
 """The measures of a sweep's table, beside those that the sweep itself names."""
 
 
-def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
-    """Markdown paragraphs; none where no sweep is planned."""
-    blocks: list[str] = []
-    for dataset, name, rows in planned(results):
-        about = results.plan["sweeps"][name]
-        blocks += [f"### {results.title(dataset)}: {about['title']}", opening(about, rows)]
-        blocks += [pictures[figure].markdown() for figure in (f"{dataset}-sweep-{name}",) if figure in pictures]
-        blocks += [turning(about, rows)] if long(rows) else []
-        blocks.append(table(about, rows))
-    return ['<a id="sweeps"></a>\n\n## Sweeps', " ".join(OPENING.split()), *blocks] if blocks else []
+def section(results: Results) -> Iterator[Block]:
+    """A figure and a table for each sweep; nothing where none is planned."""
+    for place, (dataset, sweep, rows) in enumerate(planned(results)):
+        about = results.plan["sweeps"][sweep]
+        if place == 0:
+            yield paragraph(OPENING)
+        yield Heading(f"{results.title(dataset)}: {about['title']}")
+        yield paragraph(opening(about, rows))
+        yield from figure_of(results, dataset, sweep, rows)
+        if long(rows):
+            yield bullets([turning(about, row) for row in rows])
+        yield table_of(about, rows)
 
 
 OPENING = """One setting takes several values, and all else stays as it is in the variant. Values, variants and what
@@ -73,27 +76,26 @@ def long(rows: Sequence[Row]) -> bool:
 
 def opening(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The swept setting, what else differs from the grid, and where the numbers come from."""
-    changes = {f"{part}.{key}": value for part in tables.SECTIONS for key, value in about[part].items()}
+    changes = {f"{part}.{key}": value for part in PARTS for key, value in about[part].items()}
     values = dict.fromkeys(written(swept(row)["value"]) for row in rows)
-    text = f"`{about['setting']}` takes {', '.join(values)}"
-    text += f", with {tables.listed(changes)}." if changes else "."
-    places = dict.fromkeys(tables.environment(row.environment, ("device", "threads")) for row in rows)
-    commits = dict.fromkeys(tables.environment(row.environment, ("commit", "dirty")) for row in rows)
-    return f"{text} Measured on {'; '.join(places)}, code at commit {'; '.join(commits)}."
+    text = f"`{about['setting']}` takes {escape(', '.join(values))}"
+    text += f", with {listed(changes)}." if changes else "."
+    places = dict.fromkeys(hardware(row.environment) for row in rows)
+    commits = dict.fromkeys(commit(row.environment) for row in rows)
+    return f"{text} Measured on {escape('; '.join(places))}, code at commit {'; '.join(commits)}."
 
 
-def table(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def table_of(about: Mapping[str, Any], rows: Sequence[Row]) -> Table:
     """A line per row, which leads to its settings; columns without any value are left out."""
-    heads = [f"[{name(about, row)}][{row.name}]" for row in rows]
-    columns = [
-        ("model", heads),
-        ("learning rate", ["falls" if row.learning_rate_falls else "constant" for row in rows]),
-    ]
     measures = [rows[0].measure(key) for key in dict.fromkeys((*COLUMNS, *(about["measures"] or ())))]
-    cells = zip(measures, tables.measured(rows, measures), strict=True)
-    columns += [(measure.head, column) for measure, column in cells if set(column) != {NONE}]
-    columns += [("n", [str(len(row.seeds)) for row in rows]), ("`dvc repro …`", [f"`{row.stage}`" for row in rows])]
-    return tables.stand(columns)
+    columns: list[tuple[str | Cell, list[Cell]]] = [
+        ("model", [Cell(name(about, row), link=f"settings/{row.name}.yaml") for row in rows]),
+        ("learning rate", [Cell("falls" if row.learning_rate_falls else "constant") for row in rows]),
+        *((measure.head, cells) for measure, cells in summary.columns(rows, measures)),
+        ("n", [Cell(str(len(row.seeds))) for row in rows]),
+        (code("dvc repro …"), [code(row.stage) for row in rows]),
+    ]
+    return table([head for head, _ in columns], list(zip(*(cells for _, cells in columns), strict=True)))
 
 
 def name(about: Mapping[str, Any], row: Row) -> str:
@@ -107,37 +109,36 @@ def written(value: Any) -> str:
     return str(value)
 
 
-def turning(about: Mapping[str, Any], rows: Sequence[Row]) -> str:
-    """Of every row, where its error is lowest and how it ends."""
-    lines = []
-    for row in rows:
-        errors = row.history.groupby("epoch")["val_mse"].mean()
-        best, last = int(errors.index[int(errors.argmin())]), int(errors.index[-1])
-        end = f"{errors[last]:.3g} after the last, {last}" if last != best else "the last"
-        line = f"{name(about, row)}: lowest error {errors[best]:.3g} after epoch {best}, {end}"
-        if "spacing_mean" in row.history:
-            spacing = row.history.groupby("epoch")["spacing_mean"].mean()
-            line += f"; mean spacing {spacing[1]:.3g} after the first epoch, {spacing[best]:.3g}"
-            line += f" at the lowest error, {spacing[last]:.3g} at the end" if last != best else " at the end"
-        lines.append(f"- {line}.")
-    return "\n".join(lines)
+def turning(about: Mapping[str, Any], row: Row) -> str:
+    """Where a row's error is lowest and how it ends."""
+    errors = row.history.groupby("epoch")["val_mse"].mean()
+    best, last = int(errors.index[int(errors.argmin())]), int(errors.index[-1])
+    end = f"{errors[last]:.3g} after the last, {last}" if last != best else "the last"
+    line = f"{escape(name(about, row))}: lowest error {errors[best]:.3g} after epoch {best}, {end}"
+    if "spacing_mean" in row.history:
+        spacing = row.history.groupby("epoch")["spacing_mean"].mean()
+        line += f"; mean spacing {spacing[1]:.3g} after the first epoch, {spacing[best]:.3g}"
+        line += f" at the lowest error, {spacing[last]:.3g} at the end" if last != best else " at the end"
+    return f"{line}."
 
 
-def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
-    """A figure for every sweep with more than one value."""
-    for dataset, sweep, rows in planned(results):
-        about = results.plan["sweeps"][sweep]
-        values = list(dict.fromkeys(written(swept(row)["value"]) for row in rows))
-        if long(rows):
-            title, shown, caption = "over many epochs", "validation error and spacing per epoch", LONG_CAPTION
-        else:
-            title, shown, caption = "as a sweep", ", ".join(measure.title for measure in drawn(about, rows)), CAPTION
-        variants = ", ".join(dict.fromkeys(row.title for row in rows))
-        alt = f"{shown}, for {about['symbol']} = {', '.join(values)}; {variants}."
-        if len(values) > 1 or long(rows):
-            figure = epochs(about, rows) if long(rows) else panels(about, rows)
-            title = f"{results.title(dataset)}: {about['symbol']} {title}"
-            yield figure, Picture(f"{dataset}-sweep-{sweep}", title, alt[0].upper() + alt[1:], caption)
+def figure_of(results: Results, dataset: str, sweep: str, rows: Sequence[Row]) -> Iterator[Figure]:
+    """A figure for a sweep with more than one value."""
+    about = results.plan["sweeps"][sweep]
+    values = list(dict.fromkeys(written(swept(row)["value"]) for row in rows))
+    if long(rows):
+        title, shown, caption = "over many epochs", "validation error and spacing per epoch", LONG_CAPTION
+    else:
+        title, shown, caption = "as a sweep", ", ".join(measure.title for measure in drawn(about, rows)), CAPTION
+    alt = f"{shown}, for {about['symbol']} = {', '.join(values)}; {', '.join(dict.fromkeys(r.title for r in rows))}."
+    if len(values) > 1 or long(rows):
+        yield Figure(
+            f"{dataset}-sweep-{sweep}",
+            f"{results.title(dataset)}: {about['symbol']} {title}",
+            caption,
+            alt[0].upper() + alt[1:],
+            lambda: epochs(about, rows) if long(rows) else panels(about, rows),
+        )
 
 
 CAPTION = """Mean and standard deviation over the seeds. Filled markers: the learning rate falls as published;
@@ -151,7 +152,7 @@ def drawn(about: Mapping[str, Any], rows: Sequence[Row]) -> list[Measure]:
     return [rows[0].measure(key) for key in about["measures"] or USUAL if any(row.values(key) for row in rows)]
 
 
-def panels(about: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
+def panels(about: Mapping[str, Any], rows: Sequence[Row]) -> Drawing:
     """Measures side by side against the swept value, a line per variant; where there is room, error against codes."""
     measures = drawn(about, rows)
     room = len(measures) < MOST_PANELS and set(USUAL) <= {measure.key for measure in measures}
@@ -228,7 +229,7 @@ def against(
         panel.errorbar(codes.mean, error.mean, xerr=codes.std, yerr=error.std, **style)
         text, place = written(swept(row)["value"]), (codes.mean, error.mean)
         panel.annotate(text, place, textcoords="offset points", va="center", fontsize=8, color="#444444", **beside)
-    panel.set(xscale="log", xlabel="codes in use", ylabel="MSE on test")
+    panel.set(xscale="log", xlabel="codes in use", ylabel=line[0].measure("test_mse").head)
     panel.margins(x=0.2, y=0.15)
     plain(panel.xaxis, (1.0,))
     panel.locator_params(axis="x", numticks=4)
@@ -244,7 +245,7 @@ def scale(panel: Axes, measure: str) -> None:
         scale_errors(panel)
 
 
-def epochs(about: Mapping[str, Any], rows: Sequence[Row]) -> Figure:
+def epochs(about: Mapping[str, Any], rows: Sequence[Row]) -> Drawing:
     """Validation error per epoch, mean spacing per epoch, and one against the other."""
     rows = [row for row in rows if not row.learning_rate_falls]
     spaced = [row for row in rows if "spacing_mean" in row.history]

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pipeline.report.blocks import Text, bullets
+from pipeline.report.results import Results
+
+TITLE = "Glossary"
+
+
+def section(results: Results) -> Iterator[Text]:
+    yield bullets([f"**{term}**: {meaning}." for term, meaning in GLOSSARY.items()])
+
+
 GLOSSARY = {
     "latent": "what the encoder makes of a patch of the image: a vector of D numbers; an image has many",
     "quantizer": "replaces each latent by the nearest point of a discrete set, the codes",

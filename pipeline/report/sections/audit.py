@@ -1,38 +1,43 @@
 """The audit: what the authors' code does that the text does not say, each point as an experiment of this pipeline.
 
 The points stand in pipeline/papers/ll_vq_vae.yaml; a point's `finding` names a function below that says, from the rows
-of one data set, what was found, and its `figure` one of experiments.py or of the data set. A function gives None where
-the rows it needs were not run.
+of one data set, what was found, and its `figure` one of audit_figures.py or of the data set. A function gives None
+where the rows it needs were not run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.report import summary
-from pipeline.report.drawing import Picture
+from pipeline.report.blocks import Block, Heading, Line, Table, Text, code, markdown, paragraph, table
+from pipeline.report.describe import differences, listed, run_command
 from pipeline.report.evidence import wording
-from pipeline.report.read import Results, Row
+from pipeline.report.results import Results, Row
+from pipeline.report.sections import audit_figures
+from pipeline.report.sections.audit_figures import PUBLISHED, Rows, base_of, of_the_paper, steady_lattices
 from pipeline.report.summary import NONE
-from pipeline.report.tables import listed, run_command, table
 
-Rows = Mapping[str, Row]
+TITLE = "The audit"
 
 
-def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
+def section(results: Results) -> Iterator[Block]:
     """The points with their findings, what one switch changes, and the figures."""
-    datasets = results.plan["datasets"]
-    blocks = ['<a id="audit"></a>\n\n## The audit', " ".join(OPENING.split()), points(results)]
-    for dataset in datasets:
-        title = results.title(dataset)
-        blocks += [f"### {title}: what was found", findings(results, dataset, pictures)]
-        changes = switches(results, dataset)
-        blocks += [f"### {title}: what a setting changes", " ".join(SWITCHES.split()), changes] if changes else []
-        for name, picture in pictures.items():
-            if name.startswith(f"{dataset}-audit-"):
-                blocks += [f"### {picture.title}", picture.markdown()]
-    return blocks
+    yield paragraph(OPENING)
+    yield points(results)
+    for dataset in results.plan["datasets"]:
+        title, rows = results.title(dataset), results.by_variant(dataset)
+        figures = list(audit_figures.figures(dataset, title, rows))
+        yield Heading(f"{title}: what was found")
+        shown = [f"{dataset}-rate", f"{dataset}-usage", *(figure.key for figure in figures)]
+        yield findings(results, dataset, shown)
+        if any(base_of(row, rows) for row in of_the_paper(rows)):
+            yield Heading(f"{title}: what a setting changes")
+            yield paragraph(SWITCHES)
+            yield switches(rows)
+        if figures:
+            yield Heading(f"{title}: figures of the audit")
+            yield from figures
 
 
 OPENING = """The published code was read and measured beside the text. Each line is something it does that can change a
@@ -43,38 +48,36 @@ SWITCHES = """Each row beside the first row of the same quantizer: the settings 
 difference of the errors with its 95 % interval. Where the learning rate differs, so does the amount of training."""
 
 
-def points(results: Results) -> str:
+def points(results: Results) -> Table:
     """A line per point."""
-    lines = [
-        [str(place), point["point"], ", ".join([point["here"], *(f"`{claim}`" for claim in point.get("claims", []))])]
-        for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
-    ]
+    lines: list[Line] = []
+    for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
+        here = ", ".join([point["here"], *(f"`{claim}`" for claim in point.get("claims", []))])
+        lines.append([str(place), markdown(point["point"]), markdown(here)])
     return table(["", "the published code", "here"], lines, left=3)
 
 
-def findings(results: Results, dataset: str, pictures: Mapping[str, Picture]) -> str:
+def findings(results: Results, dataset: str, figures: Sequence[str]) -> Table | Text:
     """A line per point that a data set's rows say something about, or the command that runs the rows it needs."""
-    rows = {row.variant: row for row in results.of(dataset)}
-    lines = []
+    rows = results.by_variant(dataset)
+    lines: list[Line] = []
     for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
         finding = find(point.get("finding"), rows)
-        if finding == NONE and not of_the_paper(rows):
-            continue
-        if finding == NONE and "variants" in point:
+        if finding is None and "variants" in point and of_the_paper(rows):
             finding = f"not run; {run_command(dataset, point['variants'])}"
-        names = [f"{dataset}-audit-{point.get('figure')}", f"{dataset}-{point.get('figure')}"]
-        links = [f"[figure](figures/{name}.png)" for name in names if name in pictures]
-        if finding != NONE:
-            lines.append([str(place), finding, *(links or [NONE])])
-    return table(["point", "found", ""], lines, left=3) if lines else "None of the paper's models was run here."
+        if finding is not None:
+            names = [f"{dataset}-audit-{point.get('figure')}", f"{dataset}-{point.get('figure')}"]
+            links = [f"[figure](#figure-{name})" for name in names if name in figures]
+            lines.append([str(place), markdown(finding), markdown(" ".join(links) or NONE)])
+    return table(["point", "found", ""], lines, left=3) if lines else Text("None of the paper's models was run here.")
 
 
-def find(finding: str | None, rows: Rows) -> str:
-    """What a point's function found, or a dash."""
+def find(finding: str | None, rows: Rows) -> str | None:
+    """What a point's function found, in markdown."""
     if finding is None:
-        return NONE
+        return None
     name, *arguments = finding.split()
-    return FINDINGS[name](rows, *arguments) or NONE
+    return FINDINGS[name](rows, *arguments) or None
 
 
 # findings
@@ -105,7 +108,9 @@ def ramp(rows: Rows) -> str | None:
         )
     for control in ("lattice_ramp", "lattice_frozen"):
         if "lattice" in rows and control in rows:
-            sentences.append(f"error of `lattice` − `{control}`: {paired_difference(rows['lattice'], rows[control])}")
+            sentences.append(
+                f"error of `lattice` − `{control}`: {wording.difference(rows['lattice'], rows[control], 'test_mse')}"
+            )
     return "; ".join(sentences) or None
 
 
@@ -143,10 +148,10 @@ def switch(rows: Rows, key: str) -> str | None:
     sentences = []
     for row in rows.values():
         base = base_of(row, rows)
-        changed = differences(base.settings, row.settings) if base else {}
+        changed = differences(base, row) if base else {}
         if base and len(changed) == 1 and next(iter(changed)).split(".")[-1] == key:
             value = next(iter(changed.values()))
-            sentences.append(f"`{key}: {value}` in `{row.variant}`: error {paired_difference(row, base)}")
+            sentences.append(f"`{key}: {value}` in `{row.variant}`: error {wording.difference(row, base, 'test_mse')}")
     return "; ".join(sentences) or None
 
 
@@ -222,7 +227,6 @@ def numbers(rows: Rows) -> str | None:
     return f"{latents:,.0f} against {pixels * shape[2]:,}"
 
 
-PUBLISHED = ("vq", "vq_ema", "lattice")
 FINDINGS: dict[str, Callable[..., str | None]] = {
     function.__name__: function
     for function in (
@@ -245,51 +249,12 @@ FINDINGS: dict[str, Callable[..., str | None]] = {
 # what settings change
 
 
-def switches(results: Results, dataset: str) -> str:
+def switches(rows: Rows) -> Table:
     """A line per row that has an earlier row of the same quantizer to stand beside."""
-    rows = {row.variant: row for row in results.of(dataset)}
-    lines = []
+    lines: list[Line] = []
     for row in of_the_paper(rows):
         base = base_of(row, rows)
         if base:
-            changed = differences(base.settings, row.settings)
-            lines.append([f"`{row.variant}`", f"`{base.variant}`", listed(changed), paired_difference(row, base)])
-    heads = ["row", "beside", "settings that differ", "difference in MSE on test"]
-    return table(heads, lines, left=3) if lines else ""
-
-
-def of_the_paper(rows: Rows) -> list[Row]:
-    """The rows of the audited paper's three quantizers."""
-    return [row for row in rows.values() if row.quantizer in PUBLISHED]
-
-
-def steady_lattices(rows: Rows) -> list[Row]:
-    """Lattices that learn at a constant learning rate and are driven apart (γ > 0), however long they train."""
-    lattices = [row for row in rows.values() if row.quantizer == "lattice" and not row.learning_rate_falls]
-    settings = [row.settings["quantizer"] for row in lattices]
-    return [
-        row
-        for row, stated in zip(lattices, settings, strict=True)
-        if stated.get("learning", "learned") != "frozen" and float(stated.get("gamma", 1.0)) > 0
-        if "spacing_mean" in row.history
-    ]
-
-
-def base_of(row: Row, rows: Rows) -> Row | None:
-    """The first row of the same quantizer; None for that row itself."""
-    first = next(other for other in rows.values() if other.quantizer == row.quantizer)
-    return None if first is row else first
-
-
-def differences(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key → value, for the settings of `settings` that `base` has otherwise."""
-    changed = {}
-    for part in ("model", "quantizer", "train"):
-        for key, value in settings[part].items():
-            if base[part].get(key) != value:
-                changed[f"{part}.{key}"] = value
-    return changed
-
-
-def paired_difference(ours: Row, theirs: Row) -> str:
-    return wording.difference(ours, theirs, "test_mse")
+            changed = markdown(listed(differences(base, row)))
+            lines.append([code(row.variant), code(base.variant), changed, wording.difference(row, base, "test_mse")])
+    return table(["row", "beside", "settings that differ", "difference in MSE on test"], lines, left=3)

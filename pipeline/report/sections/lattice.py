@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
-from pipeline.report.drawing import OURS, WIDTH, Picture
+from pipeline.report.blocks import Figure
+from pipeline.report.drawing import OURS, WIDTH
 
 SPACING = (0.9, 0.55)
 LATENTS = 12
@@ -18,7 +19,7 @@ def nearest(latents: Float[np.ndarray, "n d"], spacing: Float[np.ndarray, " d"])
     return spacing * np.round(latents / spacing)
 
 
-def draw() -> tuple[Figure, Picture]:
+def draw() -> Drawing:
     """Left the latents and the lattice, right the same in the integer domain."""
     spacing = np.array(SPACING)
     latents = np.random.default_rng(2).uniform(-2.6, 2.6, (LATENTS, 2)) * (1.0, 0.6)
@@ -35,12 +36,16 @@ def draw() -> tuple[Figure, Picture]:
         panel.grid(visible=False)
     axes[0].set_ylabel("dimension 2")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    return figure, Picture(
-        "lattice-2d",
-        "LL-VQ-VAE, Figure 2: quantization on a lattice of two dimensions",
-        "Left: latents as crosses on a rectangular grid, an arrow from each to its nearest grid point. "
-        "Right: the same after division by the spacing, where the grid is that of the integers.",
-        """Left, the points b ∘ k of a lattice with spacing b = (0.9, 0.55), latents, and where they go. Right, the
-        same divided by b: there the nearest point is the nearest integer. Random latents; drawn anew after the paper's
-        Figure 2.""",
-    )
+    return figure
+
+
+FIGURE = Figure(
+    "lattice-2d",
+    "LL-VQ-VAE, Figure 2: quantization on a lattice of two dimensions",
+    """Left, the points b ∘ k of a lattice with spacing b = (0.9, 0.55), latents, and where they go. Right, the same
+    divided by b: there the nearest point is the nearest integer. Random latents; drawn anew after the paper's
+    Figure 2.""",
+    "Left: latents as crosses on a rectangular grid, an arrow from each to its nearest grid point. "
+    "Right: the same after division by the spacing, where the grid is that of the integers.",
+    draw,
+)

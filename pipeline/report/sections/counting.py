@@ -7,40 +7,41 @@ the benchmark, where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
-from pipeline.report import speed, summary
-from pipeline.report.drawing import OTHERS, OURS, WIDTH, Picture, plain
-from pipeline.report.read import Results, Row
-from pipeline.report.tables import link, table
+from pipeline.report import summary
+from pipeline.report.blocks import Block, Cell, Figure, Line, Table, Text, paragraph, table
+from pipeline.report.describe import link
+from pipeline.report.drawing import OTHERS, OURS, WIDTH, plain
+from pipeline.report.results import Results, Row
+from pipeline.report.sections.speed import lines_of
 
-NAME = "benchmark-counting"
+TITLE = "Counting what the paper calls infeasible"
 HASH_BYTES = 16
 
 
-def section(results: Results, pictures: Mapping[str, Picture]) -> list[str]:
-    """Markdown paragraphs: what was counted in this run, how fast counting is, and what FFHQ-1024 would need."""
-    about = results.papers["ll_vq_vae"]["counting"]
-    blocks = ['<a id="counting"></a>\n\n## Counting what the paper calls infeasible', opening(about)]
-    counts = table_of_counts(results)
-    blocks += [counts, " ".join(NOTE.split())] if counts else ["No lattice was run here."]
-    if NAME in pictures:
-        blocks.append(pictures[NAME].markdown())
-    blocks += [whole(results)]
-    return blocks
+def section(results: Results) -> Iterator[Block]:
+    """What was counted in this run, how fast counting is, and what FFHQ-1024 would need."""
+    yield opening(results.papers["ll_vq_vae"]["counting"])
+    if lattices(results):
+        yield table_of_counts(results)
+        yield paragraph(NOTE)
+    else:
+        yield Text("No lattice was run here.")
+    yield from figures(results)
+    yield paragraph(whole(results))
 
 
-def opening(about: Mapping[str, Any]) -> str:
-    text = f"""Of the number of codes of the dense lattice the paper says that "{about["quote"]}" ({about["source"]}).
-        Here it is counted for every lattice, over training and validation images with the model frozen, in one pass:
-        each vector of integers is reduced to a hash of 128 bits on its device, sorted hashes are merged, and what
-        outgrows the memory set aside moves to files that are merged piece by piece. Two distinct vectors are counted as
-        one only if both halves of their hashes agree."""
-    return " ".join(text.split())
+def opening(about: Mapping[str, Any]) -> Text:
+    return paragraph(f"""Of the number of codes of the dense lattice the paper says that "{about["quote"]}"
+        ({about["source"]}). Here it is counted for every lattice, over training and validation images with the model
+        frozen, in one pass: each vector of integers is reduced to a hash of 128 bits on its device, sorted hashes are
+        merged, and what outgrows the memory set aside moves to files that are merged piece by piece. Two distinct
+        vectors are counted as one only if both halves of their hashes agree.""")
 
 
 NOTE = """Mean over the seeds. "Chance of a collision" is an upper bound, for any data, of the probability that the
@@ -52,22 +53,17 @@ def lattices(results: Results) -> list[Row]:
     return [row for row in results.rows.values() if row.values("codes_collision_bound")]
 
 
-def table_of_counts(results: Results) -> str:
-    """A line per row; empty where there is none."""
-    lines = []
+def table_of_counts(results: Results) -> Table:
+    """A line per lattice."""
+    lines: list[Line] = []
     for row in lattices(results):
-        bounds = row.values("codes_collision_bound")
-        lines.append(
-            [
-                results.title(row.dataset),
-                link(row),
-                summary.number(row, "codes_counted"),
-                summary.number(row, "codes_in_use"),
-                f"{max(bounds):.0e}" if any(bounds) else "0",
-                summary.number(row, "counting_seconds"),
-            ]
+        counted, distinct, seconds = (
+            summary.cell(row, key) for key in ("codes_counted", "codes_in_use", "counting_seconds")
         )
-    return table(HEADS, lines, left=2) if lines else ""
+        bound = max(row.values("codes_collision_bound"))
+        chance = Cell(f"{bound:.0e}" if bound else "0", value=bound)
+        lines.append([results.title(row.dataset), link(row), counted, distinct, chance, seconds])
+    return table(HEADS, lines, left=2)
 
 
 HEADS = ["data set", "model", "latents counted", "distinct", "chance of a collision", "counted in, s"]
@@ -78,7 +74,7 @@ HEADS = ["data set", "model", "latents counted", "distinct", "chance of a collis
 
 def measured(results: Results) -> list[dict[str, Any]]:
     """The benchmark's lines of counting; none where it was not asked for."""
-    return speed.lines_of(results, "distinct")
+    return lines_of(results, "distinct")
 
 
 def rate(line: Mapping[str, Any]) -> float:
@@ -106,10 +102,14 @@ def whole(results: Results) -> str:
         )
     else:
         sentences.append("`make benchmark` measures how many a second are counted, and with it the time.")
-    bounds = [(row, seed) for row in lattices(results) for seed in row.seeds if seed.get("codes_collision_bound")]
-    if bounds:
-        row, seed = max(bounds, key=lambda bound: float(bound[1]["codes_collision_bound"]))
-        grown = float(seed["codes_collision_bound"]) * (vectors / float(seed["codes_in_use"])) ** 2
+    bounds = [
+        (bound, codes, row)
+        for row in lattices(results)
+        for bound, codes in zip(row.values("codes_collision_bound"), row.values("codes_in_use"), strict=True)
+    ]
+    bound, codes, row = max(bounds, key=lambda found: found[0], default=(0.0, 0.0, None))
+    if bound and row:
+        grown = bound * (vectors / codes) ** 2
         sentences.append(
             f"The chance of a collision, which grows with the square of the number, would be {grown:.0e} at most, for "
             f"components no larger than those of `{row.name}`."
@@ -130,12 +130,22 @@ def duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
+def figures(results: Results) -> Iterator[Figure]:
     """Codes counted per second, beside the benchmark's opponents; nothing without a benchmark."""
     lines = measured(results)
-    if not lines:
-        return
     names = list(dict.fromkeys(name for line in lines for name in line["opponents"]))
+    if lines:
+        yield Figure(
+            "benchmark-counting",
+            "Counting: codes per second",
+            """Distinct codes of a codebook's indices and of a lattice's vectors, about half of which are distinct;
+            median of the benchmark's rounds.""",
+            f"Codes counted per second on a log axis by this pipeline and by {', '.join(names) or 'nothing else'}.",
+            lambda: draw(lines, names),
+        )
+
+
+def draw(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Drawing:
     contestants = [("this pipeline", [rate(line) for line in lines])]
     for name in names:
         times = [line["opponents"].get(name, {}).get("median") for line in lines]
@@ -151,13 +161,4 @@ def draw(results: Results) -> Iterator[tuple[Figure, Picture]]:
     axes.set(xscale="log", xlabel="codes per second")
     plain(axes.xaxis, (1.0,))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    yield (
-        figure,
-        Picture(
-            NAME,
-            "Counting: codes per second",
-            f"Codes counted per second on a log axis by this pipeline and by {', '.join(names) or 'nothing else'}.",
-            """Distinct codes of a codebook's indices and of a lattice's vectors, about half of which are distinct;
-            median of the benchmark's rounds.""",
-        ),
-    )
+    return figure

@@ -1,4 +1,4 @@
-"""Error against rate: every row of a data set in one figure, with JPEG as a familiar landmark."""
+"""Error against rate: every row of a data set in one figure, and JPEG for comparison."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from pipeline.report import summary
-from pipeline.report.drawing import WIDTH, Picture, looks, plain
-from pipeline.report.read import Results, Row
+from pipeline.report.blocks import Figure
+from pipeline.report.drawing import WIDTH, looks, plain
+from pipeline.report.results import Results, Row
 
+TITLE = "Error against rate"
 QUALITIES = (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 90, 95)
-LANDMARK_IMAGES = 1000
+JPEG_IMAGES = 1000
 BLOCK = 16  # JPEG codes colour in squares of 16 pixels
 
 
@@ -62,34 +64,55 @@ def through_jpeg(mosaic: np.ndarray, quality: int) -> tuple[int, np.ndarray]:
     return file.tell(), np.asarray(Image.open(file)).reshape(mosaic.shape)
 
 
-def landmark(results: Results, dataset: str) -> list[Point]:
+def jpeg_points(results: Results, dataset: str) -> list[Point]:
     """JPEG on the first test images; nothing where the data set is not kept as one array."""
     path = results.paths.prepared(dataset) / "test.npy"
     if not path.is_file() or results.about[dataset]["shape"][-1] not in (1, 3):
         return []
-    count = min(LANDMARK_IMAGES, *(row.images["measured"]["test"] for row in results.of(dataset)))
+    count = min(JPEG_IMAGES, *(row.images["measured"]["test"] for row in results.of(dataset)))
     return jpeg(np.asarray(np.load(path, mmap_mode="r")[:count]))
 
 
-def draw(results: Results, dataset: str) -> Iterator[tuple[Figure, Picture]]:
+def section(results: Results, dataset: str) -> Iterator[Figure]:
     """One figure: error against bits per pixel, and against bits per latent on the upper edge."""
     rows = [row for row in results.of(dataset) if row.values("bits_per_pixel")]
     if not rows:
         return
+    points = jpeg_points(results, dataset)
+    title = results.title(dataset)
+    names = "; ".join(row.title for row in rows)
+    yield Figure(
+        f"{dataset}-rate",
+        f"{title}: error against rate",
+        CAPTION + (JPEG_CAPTION if points else ""),
+        f"Mean squared error on the test split of {title} against bits per pixel, log axes, for {names}, and JPEG.",
+        lambda: draw(rows, points),
+    )
+
+
+CAPTION = """Lower left is better. The rate is the empirical entropy of the codes on the test split: what an ideal
+coder that knows their frequencies would need. Filled markers: the learning rate falls as published; hollow: it is
+constant. Bars: standard deviation over the seeds. Where nearly every latent has a code of its own, as in a dense
+lattice, the entropy only counts the latents: a dotted line leads from it to an upper bound of the rate, each
+dimension coded by itself. A model that uses one code has no rate and is left out."""
+
+JPEG_CAPTION = """ JPEG, at qualities q, codes the first test images side by side in one file, its header included;
+nothing was trained for it."""
+
+
+def draw(rows: Sequence[Row], points: Sequence[Point]) -> Drawing:
     figure, axes = plt.subplots(figsize=(WIDTH, 5), layout="constrained")
-    points = landmark(results, dataset)
     look = looks(rows)
     for row in rows:
         point(axes, row, look[row.name])
     if points:
-        draw_landmark(axes, points, rows)
-    axes.set(xscale="log", yscale="log", xlabel="rate, bits per pixel", ylabel="MSE on test")
+        draw_jpeg(axes, points, rows)
+    axes.set(xscale="log", yscale="log", xlabel="rate, bits per pixel", ylabel=rows[0].measure("test_mse").head)
     plain(axes.xaxis, (1.0, 2.0, 5.0))
     plain(axes.yaxis, (1.0, 2.0, 5.0))
     upper_edge(axes, rows)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
-    title = results.title(dataset)
-    yield figure, Picture(f"{dataset}-rate", f"{title}: error against rate", alt(title, rows), caption(points))
+    return figure
 
 
 def point(axes: Axes, row: Row, look: dict[str, object]) -> None:
@@ -125,7 +148,7 @@ def saturated(row: Row) -> float | None:
     return bound * per_pixel / seen if seen > 0.9 * most else None
 
 
-def draw_landmark(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
+def draw_jpeg(axes: Axes, points: Sequence[Point], rows: Sequence[Row]) -> None:
     """JPEG as a line, as far as the rows' rates reach and a little further."""
     rates = [value for row in rows for value in row.values("bits_per_pixel") if value > 0]
     reach = 1.5 * max(rates, default=math.inf)
@@ -151,20 +174,3 @@ def upper_edge(axes: Axes, rows: Sequence[Row]) -> None:
     edge = axes.secondary_xaxis("top", functions=(lambda x: np.asarray(x) * ratio, lambda x: np.asarray(x) / ratio))
     edge.set_xlabel("bits per latent")
     plain(edge.xaxis, (1.0, 2.0, 5.0))
-
-
-def alt(title: str, rows: Sequence[Row]) -> str:
-    names = "; ".join(row.title for row in rows)
-    return f"Mean squared error on the test split of {title} against bits per pixel, log axes, for {names}, and JPEG."
-
-
-def caption(points: Sequence[Point]) -> str:
-    text = """Lower left is better. The rate is the empirical entropy of the codes on the test split: what an ideal
-    coder that knows their frequencies would need. Filled markers: the learning rate falls as published; hollow: it is
-    constant. Bars: standard deviation over the seeds. Where nearly every latent has a code of its own, as in a dense
-    lattice, the entropy only counts the latents: a dotted line leads from it to an upper bound of the rate, each
-    dimension coded by itself. A model that uses one code has no rate and is left out."""
-    if not points:
-        return text
-    return f"""{text} JPEG, at qualities q, codes the first test images side by side in one file, its header included;
-    it is a landmark from another world: nothing was trained for it."""
