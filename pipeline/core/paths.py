@@ -105,6 +105,11 @@ class Paths:
         return self.reports / "all_measures.csv"
 
     @property
+    def compared(self) -> Path:
+        """What changed since another report."""
+        return self.reports / "compared.md"
+
+    @property
     def reference(self) -> Path:
         """Reports that are kept in git."""
         return self.reports / "reference"

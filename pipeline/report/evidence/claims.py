@@ -73,9 +73,7 @@ class Finding:
     @property
     def decided_alone(self) -> bool:
         """Whether the 95 % intervals would decide, without any correction."""
-        holds = [one.p_holds is not None and one.p_holds <= LEVEL for one in self.comparisons]
-        fails = [one.p_fails is not None and one.p_fails <= LEVEL for one in self.comparisons]
-        return all(holds) or any(fails)
+        return both(*(one.p_holds for one in self.comparisons)) or any(both(one.p_fails) for one in self.comparisons)
 
     def seeds_needed(self, level: float) -> int | None:
         """See `Comparison.seeds_needed`; so many that every comparison is decided."""
@@ -219,18 +217,25 @@ def chain(test: Chain, rows: Rows) -> Finding:
 def dominance(test: Dominance, rows: Rows) -> Finding:
     """The lower measure at no more of the rate; the opposite is a higher measure at no less.
 
-    Where one row has the lower measure and the other the lower rate, with every seed, the two do not compare.
+    Where one row has the lower measure and the other the lower rate, with every seed or by both intervals, the two do
+    not compare.
     """
     ours, theirs = rows[test.variant], rows[test.against]
     error = compare(ours, theirs, test.measure, Region(-math.inf, 0.0))
     rate = compare(ours, theirs, test.rate, Region(-math.inf, 0.0, closed=True))
     no_less = dataclasses.replace(rate, region=Region(0.0, math.inf, closed=True))
     pairs = [(change, rate.estimate.values[seed]) for seed, change in error.estimate.values.items()]
-    reason = None
-    if all(change < 0 < extra for change, extra in pairs) or all(extra < 0 < change for change, extra in pairs):
-        reason = Reason(Why.RATES_DIFFER, (test.variant, test.against), test.rate, more=pairs[0][1] > 0)
+    dearer, cheaper = both(error.p_holds, rate.p_fails), both(error.p_fails, no_less.p_fails)
+    dearer |= all(change < 0 < extra for change, extra in pairs)
+    cheaper |= all(extra < 0 < change for change, extra in pairs)
+    reason = Reason(Why.RATES_DIFFER, (test.variant, test.against), more=dearer) if dearer or cheaper else None
     holds, fails = largest(error.p_holds, rate.p_holds), largest(error.p_fails, no_less.p_holds)
     return Finding((error, rate), holds, fails, reason=reason)
+
+
+def both(*p_values: float | None) -> bool:
+    """Whether all of them decide."""
+    return all(p is not None and p <= LEVEL for p in p_values)
 
 
 KINDS: dict[type[Test], Callable[[Any, Rows], Finding]] = {

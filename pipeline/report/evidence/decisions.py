@@ -49,7 +49,7 @@ class Reason:
 
     Attributes:
         variants: those that were not run, or that the reason is about.
-        measure: the one that is not recorded or not positive; the rate that differs.
+        measure: the one that is not recorded or not positive.
         more: RATES_DIFFER: whether the claim's model spends more.
     """
 
