@@ -199,7 +199,7 @@ class Known:
     datasets: Collection[str] | None = None
 
     def check_variants(self, place: str, names: Iterable[str]) -> None:
-        """A row of a sweep, `<variant>_<sweep>_<number>`, may be one that params.yaml does not make: then it is not run.
+        """A row of a sweep, `<variant>_<sweep>_<number>`, may be one that params.yaml does not make.
 
         Raises:
             UserError: a name is neither a variant nor of that form.

@@ -32,7 +32,7 @@ def known(params: dict[str, Any]) -> papers.Known:
         (
             "id: optimum-between-ends",
             "id: Optimum",
-            "claims.Optimum.id is 'Optimum', but should be lower-case words joined by -.",
+            "id is 'Optimum', but should be lower-case words joined by -.",
         ),
         ("direction: rises", "direction: up", "direction is 'up', but should be falls or rises."),
         ("start_at_lowest: test_mse", "start_at_lowest: mse", "start_at_lowest names 'mse'"),
@@ -83,10 +83,8 @@ def test_the_plan_checks_the_papers_before_anything_is_spent(
         check.plan(params)
 
 
-def test_a_sweep_may_have_other_values_than_the_claims_name(params: dict[str, Any]) -> None:
-    params = copy.deepcopy(params)
-    params["sweeps"]["codes"]["values"] = [2, 4]
-    check.plan(params)
+def test_params_may_have_other_sweeps_than_the_claims_name(params: dict[str, Any]) -> None:
+    check.plan({**params, "sweeps": {}})
 
 
 def test_ids_never_change() -> None:

@@ -1,4 +1,4 @@
-"""Evidence: statistics by hand and against SciPy, and every kind of test on numbers that hold, fail and do not decide."""
+"""Evidence: statistics by hand and against SciPy; every kind of test on numbers that hold, fail and do not decide."""
 
 from __future__ import annotations
 
