@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import made_up
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from made_report import SOME
@@ -60,16 +62,34 @@ def test_the_metrics_are_few_means(made: Paths) -> None:
 def test_the_table_of_all_measures_holds_every_number_of_every_seed(made: Paths) -> None:
     plan = files.read_yaml(made.plan)
     swept = [name for sweep in plan["sweeps"].values() for name in sweep["rows"]]
-    found = pd.read_csv(made.all_measures).set_index(["row", "seed", "measure"])["value"].to_dict()
+    found = pd.read_csv(made.all_measures).set_index(["dataset", "variant", "seed", "measure"])["value"].to_dict()
     stated = {
-        (name, seed["seed"], measure): value
+        (*name.split("-"), seed["seed"], measure): value
         for name in (*plan["rows"], *swept)
         for seed in files.read_json(made.measured(name))["seeds"]
         for measure, value in seed.items()
         if isinstance(value, int | float) and measure != "seed"
     }
     assert found == stated
-    assert ("photos-lattice", 0, "dead_codes") not in found
+    assert ("photos", "lattice", 0, "dead_codes") not in found
+
+
+def test_what_dvc_plots_is_in_the_table_of_plots(made: Paths) -> None:
+    """The columns that dvc.yaml and its templates name, and the numbers of the runs."""
+    lines = pd.read_csv(made.plots).set_index("row")
+    assert len(lines) == 2 * len(SOME)
+    for row, line in lines.iterrows():
+        for column, measure in (("test_mse", "test_mse"), ("bits_per_latent", "bits_per_latent")):
+            assert line[column] == pytest.approx(spread(made, str(row), measure)[0])
+        assert line["least"] <= line["test_mse"] <= line["largest"]
+    named = {"row"}
+    for plot in files.read_yaml(ROOT / "dvc.yaml")["plots"]:
+        ((stated),) = plot.values()
+        assert list(stated["y"]) == ["reports/plots.csv"]
+        named |= {stated["x"], stated["y"]["reports/plots.csv"]}
+        template = (ROOT / f".dvc/plots/{stated['template']}.json").read_text()
+        named |= set(re.findall(r'"field": "(\w+)"', template)) - {"rev"}
+    assert named == set(lines.reset_index().columns)
 
 
 def test_metrics_are_json_without_extensions(made: Paths) -> None:
@@ -247,6 +267,49 @@ def test_every_table_lines_up_in_plain_text(made: Paths) -> None:
 
 def test_a_title_cannot_end_its_cell_nor_become_html() -> None:
     assert rendered([table(["a"], [["x|y <img src=z>"]])]).splitlines()[2] == "| x&#124;y &lt;img src=z&gt; |"
+
+
+HOSTILE = "<script>alert(1)</script>|x ](javascript:alert(1)) `*_ $^$"
+
+
+def test_text_from_data_is_shown_as_it_is_in_both_renderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Titles, licences, names of photographs and of hardware that would be elements, links or the end of a cell."""
+    monkeypatch.setitem(made_up.LABELS, "vq", (HOSTILE, HOSTILE, "#123456"))
+    monkeypatch.setitem(made_up.ENVIRONMENT, "device", HOSTILE)
+    paths = made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice", "adaptive", "kd_512x128"), seeds=(7,))
+    made_up.add_sweep(
+        paths, "zeal", "quantizer.zeal", ["little", "much"], variants=["vq"], title=HOSTILE, symbol=HOSTILE
+    )
+    photograph = {"name": HOSTILE, "credit": HOSTILE, "licence": HOSTILE}
+    about = {"title": HOSTILE, "licence": HOSTILE, "cite": HOSTILE, "photographs": [photograph]}
+    for dataset in ("dots", "photos"):
+        file = paths.prepared(dataset) / "about.yaml"
+        files.write_yaml(file, (files.read_yaml(file) if file.exists() else {}) | about)
+    main(paths)
+    page = Page(paths.page.read_text(encoding="utf-8"))
+    assert page.scripts == 1
+    assert not [link for link in page.links if not link.startswith(("#", "https://", "data:"))]
+    assert page.text.count(HOSTILE.split()[0]) > 20
+    assert "<script" not in text(paths)
+    assert "](javascript" not in text(paths)
+    for block in blocks(text(paths)):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1, block[0]
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its text, and how many scripts and which links it has."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.text, self.scripts, self.links = "", 0, []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
 def test_every_row_names_its_command(made: Paths) -> None:
