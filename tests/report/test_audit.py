@@ -122,7 +122,7 @@ SHOWN = {  # figure → numbers of the made-up rows below that must be in it
     "switches": [0.0],  # as large an error as the lattice it differs from
     "splits": [0.3, 0.315, 5, 4],
     "time": [2.0],
-    "dimensions": [3, 8],
+    "dimensions": [3],
     "breaks": [2.0, 3.0, 0.4, 0.1, 5],
     "bits": [8 * 24 * 3, 32 * 6 * 8, 24],
 }
@@ -209,11 +209,13 @@ def test_codes_over_epochs_are_drawn_where_they_were_recorded() -> None:
         assert {float(y) for line in panel.lines for y in line.get_ydata()} == shown  # two counts never share a panel
 
 
-def test_splits_and_first_epochs_are_told() -> None:
+def test_one_measure_or_two_are_written_as_the_table_of_measures_says() -> None:
     found = rows(row("vq", [0.4], quantizer={"name": "vq"}, val_mse=0.25, codes_in_use=5, codes_in_use_test=4))
-    assert audit.splits(found, "codes") == "codes: `vq` 5 ± 0 and 4 ± 0"
-    assert str(audit.splits(found, "errors")).startswith("errors: `vq` 0.250 ± 0.000 and 0.420 ± 0.028")
-    assert audit.splits(rows(row("fsq", [0.4], quantizer={"name": "fsq"})), "codes") is None
+    assert audit.measured(found, "codes_in_use", "codes_in_use_test") == (
+        "codes in use and codes in use, test: `vq` 5 ± 0 and 4 ± 0"
+    )
+    assert audit.measured(found, "val_mse") == "MSE on validation: `vq` 0.250 ± 0.000"
+    assert audit.measured(rows(row("fsq", [0.4], quantizer={"name": "fsq"})), "val_mse") is None
 
 
 def test_codebooks_of_the_second_paper_are_drawn() -> None:
