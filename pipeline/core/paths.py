@@ -95,9 +95,19 @@ class Paths:
         return self.reports / "metrics.json"
 
     @property
+    def decisions(self) -> Path:
+        """What was decided of every claim."""
+        return self.reports / "decisions.json"
+
+    @property
     def all_measures(self) -> Path:
         """A line per row, seed and measure."""
         return self.reports / "all_measures.csv"
+
+    @property
+    def compared(self) -> Path:
+        """What changed since another report."""
+        return self.reports / "compared.md"
 
     @property
     def plots(self) -> Path:

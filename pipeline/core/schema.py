@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.core.errors import UserError
@@ -59,9 +60,31 @@ def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] 
         raise UserError(_sentence(error.errors(), values, name, keys or {})) from None
 
 
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches the whole pattern."""
+
+    def matched(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"be {expected}")
+        return text
+
+    return AfterValidator(matched)
+
+
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(word), list(words), 1)
     return f" (is {near[0]!r} meant?)" if near else ""
+
+
+def require(place: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Check that all names are known.
+
+    Raises:
+        UserError: one is not.
+    """
+    for name in names:
+        if name not in known:
+            raise UserError(f"{place} names {name!r}{did_you_mean(name, known)}, but there is {', '.join(known)}.")
 
 
 def _sentence(errors: list[ErrorDetails], values: Any, name: str, keys: Mapping[str, str]) -> str:

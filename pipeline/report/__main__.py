@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+
 from pipeline.core import cli, files
 from pipeline.core.paths import Paths
-from pipeline.report import drawing, numbers
+from pipeline.report import compare, drawing, numbers
 from pipeline.report.blocks import Figure, parts_of
 from pipeline.report.render import html, markdown
 from pipeline.report.results import read_results
@@ -30,5 +32,19 @@ def main(paths: Paths = Paths()) -> None:
     cli.log.info("%d rows reported in %s", len(settings), paths.report)
 
 
+def command() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--against",
+        metavar="REPORT",
+        help="write what changed since the report of a folder or of a git revision, to reports/compared.md",
+    )
+    against = parser.parse_args().against
+    if against is None:
+        main()
+    else:
+        compare.write(against, Paths())
+
+
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(command)

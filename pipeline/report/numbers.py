@@ -8,6 +8,8 @@ import pandas as pd
 
 from pipeline.core import files
 from pipeline.core.paths import Paths
+from pipeline.report.evidence.claims import judge
+from pipeline.report.evidence.decisions import record
 from pipeline.report.results import Results
 
 HEADLINE = ("test_mse", "codes_in_use", "bits_per_latent")
@@ -16,6 +18,7 @@ HEADLINE = ("test_mse", "codes_in_use", "bits_per_latent")
 
 def write(results: Results, paths: Paths) -> None:
     files.write_json(paths.metrics, metrics(results))
+    files.write_json(paths.decisions, [record(decision) for decision in judge(results)])
     for path, table in ((paths.all_measures, results.table), (paths.plots, plots(results))):
         files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from pipeline import papers
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 
 CHOSEN = "chosen_"  # chosen_<N>x<D>: a codebook's share in the choices of an epoch
-PAPERS = Path(__file__).parent.parent / "papers"
 
 
 class Label(NamedTuple):
@@ -190,7 +190,8 @@ def read_results(paths: Paths = Paths()) -> Results:
         part: files.read_json(present(paths.benchmark(part), f"dvc repro benchmark@{part}"))
         for part in plan["benchmark"]
     }
-    return Results(plan, rows, about, read_papers(), paths, benchmark, swept)
+    stated = papers.read(papers.Known([measure["key"] for measure in plan["measures"]]))
+    return Results(plan, rows, about, stated, paths, benchmark, swept)
 
 
 def read_row(paths: Paths, plan: Mapping[str, Any], name: str) -> Row:
@@ -273,11 +274,6 @@ def read_about(paths: Paths, dataset: str) -> dict[str, Any]:
     path = paths.prepared(dataset) / "about.yaml"
     about: dict[str, Any] = files.read_yaml(present(path, f"dvc repro preprocess@{dataset}"))
     return about
-
-
-def read_papers() -> dict[str, dict[str, Any]]:
-    """The papers' published numbers and claims, by the name of their file."""
-    return {path.stem: files.read_yaml(path) for path in sorted(PAPERS.glob("*.yaml"))}
 
 
 def present(path: Path, command: str) -> Path:

@@ -29,7 +29,7 @@ def main(paths: Paths = Paths()) -> None:
     with files.replacing(target) as folder:
         shutil.copytree(paths.figures, folder / "figures")
         shutil.copytree(paths.settings, folder / "settings")
-        for path in (paths.report, paths.metrics, paths.all_measures):
+        for path in (paths.report, paths.metrics, paths.all_measures, paths.decisions):
             shutil.copyfile(path, folder / path.name)
     cli.log.info("kept %s", target)
 

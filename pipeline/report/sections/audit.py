@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline.report import claims, summary
+from pipeline.report import summary
 from pipeline.report.blocks import Block, Heading, Line, Table, Text, code, markdown, paragraph, table
 from pipeline.report.describe import differences, listed, run_command
+from pipeline.report.evidence import wording
 from pipeline.report.results import Results, Row
 from pipeline.report.sections import audit_figures
 from pipeline.report.sections.audit_figures import PUBLISHED, Rows, base_of, of_the_paper, steady_lattices
@@ -49,10 +50,10 @@ difference of the errors with its 95 % interval. Where the learning rate differs
 
 def points(results: Results) -> Table:
     """A line per point."""
-    lines: list[Line] = [
-        [str(place), markdown(point["point"]), markdown(point["here"])]
-        for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1)
-    ]
+    lines: list[Line] = []
+    for place, point in enumerate(results.papers["ll_vq_vae"]["audit"], 1):
+        here = ", ".join([point["here"], *(f"`{claim}`" for claim in point.get("claims", []))])
+        lines.append([str(place), markdown(point["point"]), markdown(here)])
     return table(["", "the published code", "here"], lines, left=3)
 
 
@@ -107,7 +108,9 @@ def ramp(rows: Rows) -> str | None:
         )
     for control in ("lattice_ramp", "lattice_frozen"):
         if "lattice" in rows and control in rows:
-            sentences.append(f"error of `lattice` − `{control}`: {paired_difference(rows['lattice'], rows[control])}")
+            sentences.append(
+                f"error of `lattice` − `{control}`: {wording.difference(rows['lattice'], rows[control], 'test_mse')}"
+            )
     return "; ".join(sentences) or None
 
 
@@ -148,7 +151,7 @@ def switch(rows: Rows, key: str) -> str | None:
         changed = differences(base, row) if base else {}
         if base and len(changed) == 1 and next(iter(changed)).split(".")[-1] == key:
             value = next(iter(changed.values()))
-            sentences.append(f"`{key}: {value}` in `{row.variant}`: error {paired_difference(row, base)}")
+            sentences.append(f"`{key}: {value}` in `{row.variant}`: error {wording.difference(row, base, 'test_mse')}")
     return "; ".join(sentences) or None
 
 
@@ -227,13 +230,5 @@ def switches(rows: Rows) -> Table:
         base = base_of(row, rows)
         if base:
             changed = markdown(listed(differences(base, row)))
-            lines.append([code(row.variant), code(base.variant), changed, paired_difference(row, base)])
+            lines.append([code(row.variant), code(base.variant), changed, wording.difference(row, base, "test_mse")])
     return table(["row", "beside", "settings that differ", "difference in MSE on test"], lines, left=3)
-
-
-def paired_difference(ours: Row, theirs: Row) -> str:
-    try:
-        pairs = claims.paired(ours, theirs, "test_mse")
-    except claims.Unjudgeable as reason:
-        return str(reason)
-    return claims.bounds(claims.interval([a - b for a, b in pairs]), sign="+")

@@ -13,10 +13,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Drawing
 
-from pipeline.report import claims, summary
+from pipeline.report import summary
 from pipeline.report.blocks import Block, Cell, Figure, Line, Table, Text, escape, paragraph, table
 from pipeline.report.describe import link, run_command
 from pipeline.report.drawing import MARKERS, WIDTH, scale_errors
+from pipeline.report.evidence import wording
 from pipeline.report.results import Results, Row
 from pipeline.report.sections.of_a_dataset.codebooks import family, ticks
 from pipeline.report.summary import NONE
@@ -95,21 +96,11 @@ def adaptive_lines(results: Results) -> list[Line]:
         if adaptive is None or best is None:
             continue
         for row in (adaptive, best):
-            change = answer(adaptive, best) if row is adaptive else NONE
+            change = wording.difference(adaptive, best, "test_mse") if row is adaptive else NONE
             measured = (summary.cell(row, measure) for measure in MEASURES)
             error = summary.with_seeds(row, "test_mse")
             lines.append([results.title(dataset), link(row), error, change, *measured])
     return lines
-
-
-def answer(adaptive: Row, best: Row) -> str:
-    """The paired difference of the errors and what it says."""
-    try:
-        change = claims.interval([a - b for a, b in claims.paired(adaptive, best, "test_mse")])
-    except claims.Unjudgeable as reason:
-        return str(reason)
-    verdict = {"below": "lower", "above": "higher", "on": "equal", None: "not decided"}[change.side(0.0)]
-    return f"{claims.bounds(change, '+')}: {verdict}"
 
 
 Families = Mapping[str, tuple[list[Row], Row | None]]
