@@ -29,7 +29,7 @@ RUN = python -m pipeline.run $(if $(JOBS),--jobs $(JOBS))
 
 report: install repository check
 	$(RUN)
-	@echo "Open reports/report.md."
+	@echo "Open reports/report.html, or read reports/report.md."
 
 full: install repository
 	python -m pipeline.plan --full

@@ -14,15 +14,14 @@ from pipeline.core.paths import Paths
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pipeline.report.read import Results
+    from pipeline.report.results import Results
 
 SOME = ("vq", "vq_ema", "lattice", "lattice_ramp", "vq_corrected", "kd_512x128", "kd_65536x1", "adaptive", "mine")
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, Figure]]:
-    """A report of two data sets, five sweeps and a part of the benchmark, and its figures by name."""
-    from pipeline.report import figures
+def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A report of two data sets, five sweeps and a part of the benchmark; tests do not change it."""
     from pipeline.report.__main__ import main
 
     paths = made_up.make(tmp_path_factory.mktemp("made"), variants=SOME)
@@ -34,37 +33,28 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, Fi
     made_up.add_sweep(paths, "zeal", "quantizer.zeal", ["little", "much"], variants=["mine"], measures=["sharpness"])
     made_up.add_sweep(paths, "long", "quantizer.gamma", [0.0, 1.0], variants=["lattice_corrected"], epochs=20)
     made_up.add_benchmark(paths, "overhead", [{"stages": 54, "first": 13.94, "again": 1.66}])
-    kept: dict[str, Figure] = {}
-
-    def save(figure: Figure, path: Path) -> None:
-        kept[path.name] = figure
-        original(figure, path)
-
-    original = figures.save
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "MANY", 10**6)  # in this process, which keeps them
-        patch.setattr(figures, "save", save)
-        main(paths)
-    return paths, kept
-
-
-@pytest.fixture(scope="session")
-def made(drawn: tuple[Paths, dict[str, Figure]]) -> Paths:
-    """The report; tests do not change it."""
-    return drawn[0]
-
-
-@pytest.fixture(scope="session")
-def kept_figures(drawn: tuple[Paths, dict[str, Figure]]) -> dict[str, Figure]:
-    """The report's figures as they were when they were saved."""
-    return drawn[1]
+    main(paths)
+    return paths
 
 
 @pytest.fixture(scope="session")
 def results(made: Paths) -> Results:
-    from pipeline.report.read import read_results
+    from pipeline.report.results import read_results
 
     return read_results(made)
+
+
+@pytest.fixture(scope="session")
+def figures(results: Results) -> dict[str, Figure]:
+    """The report's figures by name, drawn; tests do not change them."""
+    from matplotlib import rc_context
+
+    from pipeline.report.blocks import parts_of
+    from pipeline.report.drawing import STYLE
+    from pipeline.report.sections import sections
+
+    with rc_context({**STYLE, "figure.max_open_warning": 0}):
+        return {part.key: part.draw() for part in parts_of(sections(results)) if hasattr(part, "draw")}
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from pipeline.core import files
 from pipeline.core.paths import Paths
-from pipeline.report import labels, read
+from pipeline.report import results
 
 VARIANTS = {  # variant → quantizer, constant learning rate, error, codes in use
     "vq": ("vq", False, 0.013, 20),
@@ -38,37 +39,37 @@ LABELS = {  # variant → title, meaning, colour; of any other variant the name
     "adaptive": ("adaptive", "several codebooks; attention picks one for each image", "#CC79A7"),
     "mine": ("A quantizer of my own", "what no file of the report has heard of", "#123456"),
 }
-MEASURES = [  # key, title, unit, scale, decimals, better, split
-    ("seconds", "training time", "s", 1.0, 1, "lower", None),
-    ("seconds_per_epoch", "time per epoch", "s", 1.0, None, "lower", None),
-    ("seconds_first_epoch", "time of the first epoch", "s", 1.0, 1, "lower", None),
-    ("peak_memory_mb", "memory", "MB", 1.0, 0, "lower", None),
-    ("quantizer_parameters", "parameters", "", 1.0, 0, "lower", None),
-    ("codes_moving", "codes in training mode", "", 1.0, 0, None, "train"),
-    ("codes_in_initial_box", "codes still where they began", "", 1.0, 0, None, None),
-    ("spacing_off_ramp", "spacing's distance from a ramp", "", 1.0, None, None, None),
-    ("selected_log2_codes", "log₂ of the size of the selected codebook", "", 1.0, 2, None, "train"),
-    ("quantization_loss", "quantization loss", "", 1.0, None, "lower", "test"),
-    ("gradient_gap", "gradient gap", "", 1.0, 3, "lower", "test"),
-    ("bits_per_latent", "bits per latent", "bits", 1.0, 2, None, "test"),
-    ("bits_per_latent_by_dimension", "bits per latent, by dimension", "bits", 1.0, 2, None, "test"),
-    ("most_bits_seen", "bits per latent that can be seen", "bits", 1.0, 2, None, "test"),
-    ("bits_per_pixel", "bits per pixel", "bits", 1.0, 2, None, "test"),
-    ("val_mse", "MSE on validation", "", 1.0, None, "lower", "val"),
-    ("test_mse", "MSE on test", "", 1.0, None, "lower", "test"),
-    ("test_psnr", "PSNR", "dB", 1.0, 2, "higher", "test"),
-    ("codes_in_use", "codes in use", "", 1.0, 0, None, "train+val"),
-    ("codes_in_use_test", "codes in use, test", "", 1.0, 0, None, "test"),
-    ("utilization", "utilization", "%", 100.0, 1, "higher", "train+val"),
-    ("perplexity", "perplexity", "", 1.0, 1, "higher", "test"),
-    ("dead_codes", "dead codes", "", 1.0, 0, "lower", "train+val"),
-    ("active_dimensions", "active dimensions", "", 1.0, 1, None, "train+val"),
-    ("codes_counted", "codes counted", "", 1.0, 0, None, "train+val"),
-    ("codes_collision_bound", "probability of a wrong count, at most", "", 1.0, None, "lower", "train+val"),
-    ("counting_seconds", "time to count codes", "s", 1.0, 2, "lower", "train+val"),
-    ("sharpness", "sharpness of my own", "lines/mm", 10.0, 1, "higher", "val"),
+MEASURES = [  # key, title, unit, scale, decimals, better, split, its key among published numbers
+    ("seconds", "training time", "s", 1.0, 1, "lower", None, "duration"),
+    ("seconds_per_epoch", "time per epoch", "s", 1.0, None, "lower", None, None),
+    ("seconds_first_epoch", "time of the first epoch", "s", 1.0, 1, "lower", None, None),
+    ("peak_memory_mb", "memory", "MB", 1.0, 0, "lower", None, None),
+    ("quantizer_parameters", "parameters", "", 1.0, 0, "lower", None, "parameters"),
+    ("codes_moving", "codes in training mode", "", 1.0, 0, None, "train", None),
+    ("codes_in_initial_box", "codes still where they began", "", 1.0, 0, None, None, None),
+    ("spacing_off_ramp", "spacing's distance from a ramp", "", 1.0, None, None, None, None),
+    ("selected_log2_codes", "log₂ of the size of the selected codebook", "", 1.0, 2, None, "train", None),
+    ("quantization_loss", "quantization loss", "", 1.0, None, "lower", "test", None),
+    ("gradient_gap", "gradient gap", "", 1.0, 3, "lower", "test", None),
+    ("bits_per_latent", "bits per latent", "bits", 1.0, 2, None, "test", None),
+    ("bits_per_latent_by_dimension", "bits per latent, by dimension", "bits", 1.0, 2, None, "test", None),
+    ("most_bits_seen", "bits per latent that can be seen", "bits", 1.0, 2, None, "test", None),
+    ("bits_per_pixel", "bits per pixel", "bits", 1.0, 2, None, "test", None),
+    ("val_mse", "MSE on validation", "", 1.0, None, "lower", "val", "mse"),
+    ("test_mse", "MSE on test", "", 1.0, None, "lower", "test", "mse"),
+    ("test_psnr", "PSNR", "dB", 1.0, 2, "higher", "test", None),
+    ("codes_in_use", "codes in use", "", 1.0, 0, None, "train+val", "codes"),
+    ("codes_in_use_test", "codes in use, test", "", 1.0, 0, None, "test", None),
+    ("utilization", "utilization", "%", 100.0, 1, "higher", "train+val", None),
+    ("perplexity", "perplexity", "", 1.0, 1, "higher", "test", None),
+    ("dead_codes", "dead codes", "", 1.0, 0, "lower", "train+val", None),
+    ("active_dimensions", "active dimensions", "", 1.0, 1, None, "train+val", None),
+    ("codes_counted", "codes counted", "", 1.0, 0, None, "train+val", None),
+    ("codes_collision_bound", "probability of a wrong count, at most", "", 1.0, None, "lower", "train+val", None),
+    ("counting_seconds", "time to count codes", "s", 1.0, 2, "lower", "train+val", None),
+    ("sharpness", "sharpness of my own", "lines/mm", 10.0, 1, "higher", "val", None),
 ]
-FIELDS = ("key", "title", "unit", "scale", "decimals", "better", "split")
+FIELDS = ("key", "title", "unit", "scale", "decimals", "better", "split", "published")
 
 
 def make(
@@ -86,6 +87,7 @@ def make(
         "seeds": list(seeds),
         "sweeps": {},
         "benchmark": [],
+        "report": {"margin": 0.1},
         "labels": {variant: label(variant) for variant in variants},
         "measures": [dict(zip(FIELDS, measure, strict=True)) for measure in MEASURES],
     }
@@ -344,8 +346,10 @@ def smooth(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     return (stacked * 60 + 128).astype(np.uint8)
 
 
-def row(variant: str, **stated: Any) -> read.Row:
-    """A row in memory, without files: `stated` are what of `Row` a test is about."""
-    empty: dict[str, Any] = {"settings": {}, "environment": {}, "seeds": [], "history": pd.DataFrame(), "pictures": {}}
-    shown = labels.Label(**label(variant))
-    return read.Row(name=f"dots-{variant}", dataset="dots", variant=variant, label=shown, **{**empty, **stated})
+def row(variant: str, *, seeds: Sequence[dict[str, Any]] = (), **stated: Any) -> results.Row:
+    """A row in memory, without files: `seeds` and `stated` are what of `Row` a test is about."""
+    shown = results.Label(**label(variant))
+    empty: dict[str, Any] = {"settings": {}, "environment": {}, "history": pd.DataFrame(), "pictures": {}}
+    empty |= {"measured": results.per_seed(seeds), "measures": {one[0]: results.Measure(*one) for one in MEASURES}}
+    empty["selection"] = [one["selection"] for one in seeds if one.get("selection")]
+    return results.Row(name=f"dots-{variant}", dataset="dots", variant=variant, label=shown, **{**empty, **stated})

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pipeline.core.paths import Paths
+from pipeline.report.blocks import Block
+from pipeline.report.render import markdown
 
 
 def text(paths: Paths) -> str:
     return paths.report.read_text(encoding="utf-8")
+
+
+def rendered(shown: Iterable[Block]) -> str:
+    """Blocks as the report's markdown shows them."""
+    return "\n\n".join(map(markdown.block, shown))
 
 
 def section(paths: Paths, heading: str) -> str:

@@ -132,8 +132,25 @@ def write_yaml(path: Path, content: Any, comment: str = "") -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """Read YAML that `write_yaml` wrote. A file that a person edits is read by `schema.read_sections`."""
+    """Read YAML that `write_yaml` wrote. A file that a person edits is read by `read_edited_yaml`."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def read_edited_yaml(path: Path) -> Any:
+    """Read YAML 1.2, in which 1e-05 is a number and `on` is text, and a key that stands twice is an error.
+
+    Raises:
+        UserError: not UTF-8, not YAML.
+        FileNotFoundError: not there.
+    """
+    from ruamel.yaml import YAML, YAMLError  # here, since a training reads no such file and need not wait for it
+
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def read_json(path: Path) -> Any:

@@ -96,8 +96,28 @@ class Paths:
 
     @property
     def metrics(self) -> Path:
-        """Mean, deviation and number of seeds of every measure of every row."""
+        """A few means of every row, for `dvc metrics`."""
         return self.reports / "metrics.json"
+
+    @property
+    def decisions(self) -> Path:
+        """What was decided of every claim."""
+        return self.reports / "decisions.json"
+
+    @property
+    def all_measures(self) -> Path:
+        """A line per row, seed and measure."""
+        return self.reports / "all_measures.csv"
+
+    @property
+    def compared(self) -> Path:
+        """What changed since another report."""
+        return self.reports / "compared.md"
+
+    @property
+    def plots(self) -> Path:
+        """What `dvc plots` draws beside the learning curves: see dvc.yaml."""
+        return self.reports / "plots.csv"
 
     @property
     def reference(self) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from pipeline.core import files
 from pipeline.core.errors import UserError
 
 
@@ -45,7 +47,7 @@ Schema = TypeVar("Schema", bound=Section)
 
 
 def read_sections(path: Path, sections: Iterable[str]) -> dict[str, Any]:
-    """Read a file that a person edits, as YAML 1.2, in which 1e-05 is a number and `on` is text.
+    """Read a file of sections that a person edits.
 
     Args:
         sections: that it should hold, for the sentence.
@@ -53,16 +55,10 @@ def read_sections(path: Path, sections: Iterable[str]) -> dict[str, Any]:
     Raises:
         UserError: not there, not UTF-8, not YAML, no sections.
     """
-    from ruamel.yaml import YAML, YAMLError  # here, since a training reads no such file and need not wait for it
-
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = files.read_edited_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} is not there; run this from the folder that holds it.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no sections; expected are {', '.join(sections)}.")
     return content
@@ -84,9 +80,31 @@ def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] 
         raise UserError(_sentence(error.errors(), values, name, keys or {})) from None
 
 
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches the whole pattern."""
+
+    def matched(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"be {expected}")
+        return text
+
+    return AfterValidator(matched)
+
+
 def did_you_mean(word: object, words: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(word), list(words), 1)
     return f" (is {near[0]!r} meant?)" if near else ""
+
+
+def require(place: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Check that all names are known.
+
+    Raises:
+        UserError: one is not.
+    """
+    for name in names:
+        if name not in known:
+            raise UserError(f"{place} names {name!r}{did_you_mean(name, known)}, but there is {', '.join(known)}.")
 
 
 def _sentence(errors: list[ErrorDetails], values: Any, name: str, keys: Mapping[str, str]) -> str:

@@ -61,6 +61,7 @@ class Measure:
         decimals: digits after the point; None: three significant digits.
         better: the better direction; None where there is none.
         split: the images it is measured on: train, val, test or train+val; None where no images take part.
+        published: its key among the papers' published numbers (pipeline/papers), where they have it.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Measure:
     decimals: int | None = None
     better: Literal["lower", "higher"] | None = None
     split: str | None = None
+    published: str | None = None
 
 
 def _collected() -> list[Measure]:

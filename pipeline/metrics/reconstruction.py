@@ -20,8 +20,22 @@ def psnr(error: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 
 
 MEASURES = [
-    Measure("val_mse", "MSE on validation", lambda m: m.errors["val"].mean().item(), better="lower", split="val"),
-    Measure("test_mse", "MSE on test", lambda m: m.errors["test"].mean().item(), better="lower", split="test"),
+    Measure(
+        "val_mse",
+        "MSE on validation",
+        lambda m: m.errors["val"].mean().item(),
+        better="lower",
+        split="val",
+        published="mse",
+    ),
+    Measure(
+        "test_mse",
+        "MSE on test",
+        lambda m: m.errors["test"].mean().item(),
+        better="lower",
+        split="test",
+        published="mse",
+    ),
     Measure(
         "test_psnr",
         "PSNR",

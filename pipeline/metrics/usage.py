@@ -31,7 +31,9 @@ def _counting_seconds(measured: Measured) -> float:
 
 
 MEASURES = [
-    Measure("codes_in_use", "codes in use", lambda m: m.fitted.distinct, decimals=0, split="train+val"),
+    Measure(
+        "codes_in_use", "codes in use", lambda m: m.fitted.distinct, decimals=0, split="train+val", published="codes"
+    ),
     Measure("codes_in_use_test", "codes in use, test", lambda m: m.tested.distinct, decimals=0, split="test"),
     Measure("utilization", "utilization", _utilization, "%", 100.0, 1, better="higher", split="train+val"),
     Measure("perplexity", "perplexity", lambda m: m.tested.perplexity(), decimals=1, split="test"),

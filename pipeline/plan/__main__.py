@@ -24,6 +24,7 @@ from pipeline.benchmark import part_names
 from pipeline.core import cli, files, registry
 from pipeline.core.code_digests import digests
 from pipeline.core.paths import Paths
+from pipeline.core.schema import require
 from pipeline.plan import check, config, edit
 from pipeline.plan.check import Plan
 from pipeline.plan.config import Grid, Variant
@@ -71,7 +72,7 @@ def list_in_grid(params: dict[str, Any], key: str, chosen: Sequence[str], path: 
     file = check.plan(params, path).file
     names = chosen or part_names()
     if key == "sweeps":
-        check.require("--sweeps", chosen, file.sweeps)
+        require("--sweeps", chosen, file.sweeps)
         names = [row for row, sweep in file.sweep_rows.items() if sweep["name"] in (chosen or file.sweeps)]
     _write_grid({**params, "grid": {**params["grid"], key: names}}, [key], path)
     cli.log.info("%s: names in grid.%s: %d", path, key, len(names))
@@ -150,6 +151,7 @@ def for_report(plan: Plan) -> dict[str, Any]:
         **plan.file.grid.model_dump(),
         "sweeps": sweeps,
         "labels": {variant: label(plan.file.variants[variant], name) for variant, name in quantizer_of.items()},
+        "report": plan.file.report.model_dump(),
         "measures": [
             {key: value for key, value in vars(measure).items() if key != "compute"} for measure in metrics.MEASURES
         ],

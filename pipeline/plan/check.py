@@ -1,21 +1,21 @@
-"""Checking all of params.yaml before anything is spent. Gives the rows that it asks for."""
+"""Checking all of params.yaml, and the papers' files, before anything is spent. Gives the rows that it asks for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, create_model
 
-from pipeline import datasets, quantizers
+from pipeline import datasets, papers, quantizers
 from pipeline.benchmark import part_names
 from pipeline.core.errors import UserError, at_place
 from pipeline.core.paths import NAME
 from pipeline.core.registry import settings_of
-from pipeline.core.schema import Section, check, did_you_mean
+from pipeline.core.schema import Section, check, did_you_mean, require
 from pipeline.datasets import Dataset
 from pipeline.metrics import MEASURES
 from pipeline.plan import config
@@ -69,6 +69,7 @@ def plan(params: dict[str, Any], path: Path = config.PARAMS) -> Plan:
             with at_place(f"datasets.{name}.data"):
                 built[name] = datasets.find(name)(**settings)
         check_images(file, [*rows, *sweep_rows], built)
+    papers.read(known_names(file))
     return Plan(
         file=file,
         rows=rows,
@@ -126,7 +127,7 @@ def check_references(file: File) -> None:
         UserError: it is not.
     """
     require("datasets", file.datasets, datasets.names())
-    settings = [f"{section}.{key}" for section in CHANGED for key in dict(getattr(file, section))]
+    settings = setting_names(file)
     for name, sweep in file.sweeps.items():
         require(f"sweeps.{name}.variants", sweep.variants, file.variants)
         require(f"sweeps.{name}.measures", sweep.measures, [measure.key for measure in MEASURES])
@@ -137,6 +138,20 @@ def check_references(file: File) -> None:
             )
     for section in GRIDS:
         check_grid(section, file)
+
+
+def known_names(file: File) -> papers.Known:
+    """What the papers' files may name."""
+    return papers.Known(
+        variants=[*file.variants, *file.sweep_rows],
+        measures=[measure.key for measure in MEASURES],
+        settings=setting_names(file),
+        datasets=datasets.names(),
+    )
+
+
+def setting_names(file: File) -> list[str]:
+    return [f"{section}.{key}" for section in CHANGED for key in dict(getattr(file, section))]
 
 
 def check_grid(section: str, file: File) -> None:
@@ -164,17 +179,6 @@ def check_grid(section: str, file: File) -> None:
     for key, chosen in grid:
         if len(set(chosen)) != len(chosen):
             raise UserError(f"{section}.{key} is {chosen}, but should name each one once.")
-
-
-def require(place: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Check that all names are known.
-
-    Raises:
-        UserError: one is not.
-    """
-    for name in names:
-        if name not in known:
-            raise UserError(f"{place} names {name!r}{did_you_mean(name, known)}, but there is {', '.join(known)}.")
 
 
 def check_quantizers(rows: Iterable[Row]) -> None:

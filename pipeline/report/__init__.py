@@ -1,11 +1,11 @@
-"""The report, from files alone (never torch): read → judge and draw → page.
+"""The report, from files alone (never torch): results → decisions → sections of blocks → two renderings.
 
-read       the plan, the rows' results, the papers' numbers; a missing or stale row is an error
-labels     what variants and measures are called, from the plan
-summary    mean, standard deviation and number of seeds, and how they are written
-claims     the papers' claims, decided by computation; verdicts: how they are shown
-tables     measured tables; papers: the papers' own tables and figures in their order; audit: point by point
-drawing    what all figures share; figures, rates, codebooks, experiments, lattice, sweeps, speed draw them
-glossary   what the report's terms mean
-page       reports/report.md; html: the same as one file; snapshot: keep it under reports/reference/
+results    the plan, the rows' results as one long table, what measures are called; a stale row is an error
+summary    mean, standard deviation and number of seeds, and how they are written; describe: rows and settings in words
+evidence   the papers' claims and published numbers, decided by computation, and their words
+blocks     what a report is made of: text, tables, figures
+sections   one file per section, each yielding blocks, in an order stated once
+drawing    what all figures share, and how they become files; svg: files that can stand in a page
+render     reports/report.md and reports/report.html from the same blocks; numbers: JSON and CSV
+snapshot   keep a report under reports/reference/
 """

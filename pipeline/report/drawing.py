@@ -1,12 +1,17 @@
-"""What all figures share: style, colours, axes, and files: PNG for the markdown, SVG beside it.
+"""What all figures share: style, colours, axes, and how they are written: SVG, or PNG where they show photographs.
 
 A row has the colour of its variant everywhere; rows of the same quantizer differ in line style and marker.
 """
 
 from __future__ import annotations
 
+import gc
+import io
+import multiprocessing
+import os
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +22,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
-from pipeline.report.read import Row
+from pipeline.report import svg
+from pipeline.report.blocks import Figure
+from pipeline.report.results import Row
 
 mpl.use("Agg")
 
@@ -42,47 +48,58 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titley": 1.0,  # looking for a free place above the axes takes a tenth of the whole time
     "legend.frameon": False,
+    "text.parse_math": False,  # titles are text, whatever signs they hold
     "svg.hashsalt": "report",  # the same figure gives the same file
     "svg.fonttype": "none",
     "savefig.facecolor": "white",
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure that stands in the figures folder.
-
-    Attributes:
-        name: its file, without the ending.
-        alt: what it shows, for those who do not see it.
-        caption: what to look for, and how it was made.
-    """
-
-    name: str
-    title: str
-    alt: str
-    caption: str
-
-    def markdown(self) -> str:
-        """The figure with its caption below, relative to the reports folder."""
-        caption = " ".join(self.caption.split())
-        return f"![{self.alt}](figures/{self.name}.png)\n\n{caption} ([SVG](figures/{self.name}.svg))"
+def write_all(figures: Sequence[Figure], folder: Path) -> None:
+    """Draw figures into `folder`, which is made; side by side, on as many cores as there are."""
+    folder.mkdir(parents=True)
+    workers = min(cores(), len(figures))
+    if workers == 1 or sys.platform != "linux":  # elsewhere forking is not safe, and what draws cannot be pickled
+        for figure in figures:
+            write(figure, folder)
+        return
+    gc.freeze()  # what is there stays; looking through it again and again takes a share of the time
+    _drawing.extend(figures)
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+            list(pool.map(_write_one, range(len(figures)), [folder] * len(figures)))
+    finally:
+        _drawing.clear()
+        gc.unfreeze()
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write `path`.png and `path`.svg.
+_drawing: list[Figure] = []  # what forked processes find there, since a function that draws cannot be pickled
 
-    Straight from the canvases: `savefig` draws everything once more for each file, only to place it. The first drawing
-    works out the layout, which then stays.
-    """
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    dots = round(figure.dpi)
-    picture.save(path.with_suffix(".png"), dpi=(dots, dots))
-    figure.set_layout_engine("none")
-    FigureCanvasSVG(figure).print_svg(path.with_suffix(".svg"), metadata={"Date": None})
-    plt.close(figure)
+
+def _write_one(place: int, folder: Path) -> None:
+    write(_drawing[place], folder)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write(figure: Figure, folder: Path) -> None:
+    """Write a figure's file straight from the canvas: `savefig` draws everything once more, only to place it."""
+    path = folder / figure.file
+    with mpl.rc_context(STYLE):
+        drawing = figure.draw()
+        if figure.photographs:
+            canvas = FigureCanvasAgg(drawing)
+            canvas.draw()
+            dots = round(drawing.dpi)
+            Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(path, dpi=(dots, dots))
+        else:
+            file = io.StringIO()
+            FigureCanvasSVG(drawing).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+            path.write_text(svg.tidy(file.getvalue(), figure.key, figure.alt), encoding="utf-8")
+        plt.close(drawing)
 
 
 def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -123,7 +140,8 @@ def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any], band: bool
     """A column of the history per epoch: the mean of the seeds, and a band from the smallest to the largest."""
     epochs = row.history.groupby("epoch")[column]
     mean = epochs.mean()
-    axes.plot(mean.index, mean, label=row.title, markersize=4, **look)
+    (line,) = axes.plot(mean.index, mean, label=row.title, markersize=4, **look)
+    line.set_gid(svg.tip(f"{row.title}: {mean.iloc[-1]:.4g} after epoch {mean.index[-1]}"))
     if band:
         axes.fill_between(mean.index, epochs.min(), epochs.max(), color=row.colour, alpha=0.15, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

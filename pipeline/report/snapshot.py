@@ -1,7 +1,7 @@
 """Keep a report worth keeping: `python -m pipeline.report.snapshot` → reports/reference/<data sets>-<hardware>/.
 
-A snapshot holds the report, its pictures as PNG, the metrics and the settings of every row: small enough for git, and
-readable there. One of the same data sets and hardware takes the place of an older one.
+A snapshot holds the report as markdown, its figures, its numbers and the settings of every row: small enough for git,
+and readable there. One of the same data sets and hardware takes the place of an older one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import shutil
 from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
-from pipeline.report import summary
-from pipeline.report.read import Results, read_results
+from pipeline.report import numbers
+from pipeline.report.results import Results, read_results
 
 
 def main(paths: Paths = Paths()) -> None:
@@ -23,17 +23,14 @@ def main(paths: Paths = Paths()) -> None:
         UserError: there is none, or it does not show the results that stand.
     """
     results = read_results(paths)
-    if not paths.report.is_file() or files.read_json(paths.metrics) != summary.metrics(results):
+    if not paths.report.is_file() or files.read_json(paths.metrics) != numbers.metrics(results):
         raise UserError("reports/report.md does not show the results that stand; run `dvc repro report` first.")
     target = paths.reference / name_of(results)
     with files.replacing(target) as folder:
-        (folder / "figures").mkdir(parents=True)
-        for picture in sorted(paths.figures.glob("*.png")):
-            shutil.copyfile(picture, folder / "figures" / picture.name)
+        shutil.copytree(paths.figures, folder / "figures")
         shutil.copytree(paths.settings, folder / "settings")
-        shutil.copyfile(paths.metrics, folder / "metrics.json")
-        text = paths.report.read_text(encoding="utf-8")
-        (folder / "report.md").write_text(re.sub(r",? ?\(?\[SVG\]\([^)]+\)\)?", "", text), encoding="utf-8")
+        for path in (paths.report, paths.metrics, paths.all_measures, paths.decisions):
+            shutil.copyfile(path, folder / path.name)
     cli.log.info("kept %s", target)
 
 

@@ -6,11 +6,11 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from pipeline.report.read import Results, Row
+from pipeline.report.blocks import Cell
+from pipeline.report.results import Measure, Row
 
 NONE = "–"
 MOST_DECIMALS = 9
@@ -37,16 +37,6 @@ def of(row: Row, measure: str) -> Summary | None:
     return summarize(row.values(measure))
 
 
-def metrics(results: Results) -> dict[str, Any]:
-    """Data set → variant → measure → mean, std, n, for every number that a seed reports."""
-    content: dict[str, Any] = {dataset: {} for dataset in results.plan["datasets"]}
-    for row in results.rows.values():
-        measures = [key for key in row.seeds[0] if key != "seed"]  # what is no number has no summary
-        summaries = {measure: of(row, measure) for measure in measures}
-        content[row.dataset][row.variant] = {key: vars(values) for key, values in summaries.items() if values}
-    return content
-
-
 def decimals(means: Sequence[float], digits: int = 3) -> int:
     """How many decimals show the smallest of `means` with so many significant digits."""
     sizes = [abs(mean) for mean in means if mean]
@@ -64,18 +54,32 @@ def write(summary: Summary | None, places: int, scale: float = 1.0) -> str:
 
 def number(row: Row | None, key: str) -> str:
     """A row's measure as it is shown, without its unit; a dash where there is no row or no number."""
-    mean = of(row, key) if row else None
-    if row is None or mean is None:
-        return NONE
-    measure = row.measure(key)
-    places = decimals([measure.scale * mean.mean]) if measure.decimals is None else measure.decimals
-    return write(mean, places, measure.scale)
+    return in_common([of(row, key)], row.measure(key))[0].text if row else NONE
 
 
-def number_of_seeds(row: Row | None, key: str) -> str:
+def cell(row: Row | None, key: str) -> Cell:
+    """The same in a table."""
+    found = of(row, key) if row else None
+    return Cell(number(row, key), value=found.mean if found else None)
+
+
+def with_seeds(row: Row | None, key: str) -> Cell:
     """The same with the number of seeds behind it."""
-    written = number(row, key)
-    return written if row is None or written == NONE else f"{written} (n = {len(row.values(key))})"
+    found = of(row, key) if row else None
+    return Cell(f"{number(row, key)} (n = {found.n})", value=found.mean) if found else Cell(NONE)
+
+
+def in_common(summaries: Sequence[Summary | None], measure: Measure) -> list[Cell]:
+    """A measure of several rows, with the same decimals for all."""
+    means = [measure.scale * found.mean for found in summaries if found]
+    places = decimals(means) if measure.decimals is None else measure.decimals
+    return [Cell(write(found, places, measure.scale), value=found.mean if found else None) for found in summaries]
+
+
+def columns(rows: Sequence[Row], measures: Sequence[Measure]) -> list[tuple[Measure, list[Cell]]]:
+    """Each measure with its column of cells; those that no row has are left out."""
+    found = [(measure, [of(row, measure.key) for row in rows]) for measure in measures]
+    return [(measure, in_common(summaries, measure)) for measure, summaries in found if any(summaries)]
 
 
 def plain(number: float | None) -> str:
@@ -83,3 +87,8 @@ def plain(number: float | None) -> str:
     if number is None:
         return NONE
     return f"{number:,}" if isinstance(number, int) else np.format_float_positional(number, trim="-")
+
+
+def printed(number: float | None) -> Cell:
+    """A published number in a table."""
+    return Cell(plain(number), value=number)

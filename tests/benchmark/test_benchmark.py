@@ -21,7 +21,9 @@ from pipeline.benchmark.parts import memory, overhead, quantizers, search, start
 from pipeline.benchmark.scale import QUICK
 from pipeline.core import files
 from pipeline.core.paths import Paths
-from pipeline.report import read, speed
+from pipeline.report.blocks import Figure
+from pipeline.report.results import read_results
+from pipeline.report.sections import speed
 
 CPU = torch.device("cpu")
 
@@ -281,13 +283,11 @@ def add_lines(paths: Paths) -> None:
 
 def test_the_report_shows_the_parts_that_were_asked_for(tmp_path: Path) -> None:
     paths = made_up.make(tmp_path, datasets=("dots",), variants=("vq", "lattice"), seeds=(7,))
-    before = read.read_results(paths)
-    assert speed.section(before, {}) == []
-    assert list(speed.draw(before)) == []
+    assert list(speed.section(read_results(paths))) == []
     add_lines(paths)
-    found = read.read_results(paths)
-    drawn = {picture.name: (figure, picture) for figure, picture in speed.draw(found)}
-    text = "\n\n".join(speed.section(found, {name: picture for name, (_, picture) in drawn.items()}))
+    found = list(speed.section(read_results(paths)))
+    drawn = {part.key: part.draw() for part in found if isinstance(part, Figure)}
+    text = pages.rendered(found)
     where = pages.line_of(text, "training")
     assert where["measured on"] == "a made-up CPU, 1 thread, torch 2.12"
     assert where["remarks"] == "stopped before its end"
@@ -299,12 +299,12 @@ def test_the_report_shows_the_parts_that_were_asked_for(tmp_path: Path) -> None:
     assert pages.line_of(text, "train ")["seconds of processor"] == "0.75"
     for sentence in ("DVC itself took 13.9 s for the 54 stages", "batch 256 (needs about 20 GB)", "12 at 12,544"):
         assert sentence in text
-    curves = drawn["benchmark-codes"][0].axes[0].lines
+    curves = drawn["benchmark-codes"].axes[0].lines
     assert {line.get_label(): list(line.get_xydata()[0]) for line in curves} == {
         "LL-VQ-VAE": [512, 2.0],
         "LL-VQ-VAE, textbook": [512, 6.0],
     }
-    searches = drawn["benchmark-search"][0].axes[0].lines
+    searches = drawn["benchmark-search"].axes[0].lines
     assert {line.get_label(): list(line.get_ydata()) for line in searches} == {"ours": [2.0], "textbook": [6.0]}
 
 

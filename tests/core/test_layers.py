@@ -10,7 +10,7 @@ from conftest import ROOT
 PIPELINE = ROOT / "pipeline"
 LAYERS = [
     {"core"},
-    {"datasets", "quantizers"},
+    {"papers", "datasets", "quantizers"},
     {"autoencoder", "metrics", "search"},
     {"codec"},
     {"plan", "download", "preprocess", "train", "evaluate", "benchmark", "report", "run"},

@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pages import rendered
 
-from pipeline.report import audit, codebooks, experiments, read
+from pipeline import papers
+from pipeline.report import results as reading
+from pipeline.report.results import Row
+from pipeline.report.sections import audit, audit_figures
+from pipeline.report.sections.of_a_dataset import codebooks
 
 BITS = {"bits_per_latent": 4.0, "bits_per_pixel": 1.0, "perplexity": 16.0, "seconds_per_epoch": 2.0}
 
 
-def row(
-    variant: str, errors: list[float], *, quantizer: dict[str, Any], lr_decay: float = 0.0, **more: Any
-) -> read.Row:
+def row(variant: str, errors: list[float], *, quantizer: dict[str, Any], lr_decay: float = 0.0, **more: Any) -> Row:
     """Two seeds with one history; the last of `errors` is the error on test, the second seed's a tenth higher."""
     train = {"lr_decay": lr_decay, "batch_size": 16, "backprop_at_zero_lr": True}
     settings = {"quantizer": quantizer, "model": {"dim": 8}, "train": train}
@@ -41,7 +44,7 @@ EMA = {"name": "vq_ema", "num_codes": 16, "store_smoothed": True, "first_count":
 LATTICE = {"name": "lattice", "num_codes": 16, "learning": "learned"}
 
 
-def rows(*found: read.Row) -> dict[str, read.Row]:
+def rows(*found: Row) -> dict[str, Row]:
     return {one.variant: one for one in found}
 
 
@@ -71,7 +74,7 @@ def test_every_steady_lattice_that_is_driven_apart_is_told_however_it_is_called(
         row("denser", [0.4, 0.3], quantizer={**LATTICE, "gamma": -1.0}, lr_decay=1.0),
         row("still", [0.4, 0.3], quantizer={**LATTICE, "learning": "frozen"}, lr_decay=1.0),
     )
-    assert [one.variant for one in audit.steady_lattices(found)] == ["lattice_corrected", "lattice_long"]
+    assert [one.variant for one in audit_figures.steady_lattices(found)] == ["lattice_corrected", "lattice_long"]
     assert str(audit.constant(found)).endswith("error lowest after epoch 2 of 4, then +100.0 %")
 
 
@@ -81,7 +84,7 @@ def test_a_switch_is_two_rows_that_differ_in_it_alone() -> None:
     two = row("two", [0.3], quantizer={**EMA, "store_smoothed": False, "first_count": 1.0})
     found = audit.switch(rows(base, kept, two), "store_smoothed")
     assert found is not None
-    assert found.startswith("`store_smoothed: False` in `kept`: error -0.1")
+    assert found.startswith("`store_smoothed: False` in `kept`: error −0.1")
     assert "two" not in found
     assert audit.switch(rows(base, two), "store_smoothed") is None
 
@@ -99,11 +102,9 @@ def test_numbers_of_latents_and_image() -> None:
 
 def test_nothing_is_told_where_nothing_was_run() -> None:
     other = rows(row("fsq", [0.4], quantizer={"name": "fsq"}))
-    points = read.read_papers()["ll_vq_vae"]["audit"]
+    points = papers.read()["ll_vq_vae"]["audit"]
     assert len(points) == 17
-    told = {
-        one["finding"].split()[0] for one in points if "finding" in one and audit.find(one["finding"], other) != "–"
-    }
+    told = {one["finding"].split()[0] for one in points if "finding" in one and audit.find(one["finding"], other)}
     assert told == {"numbers"}
 
 
@@ -121,10 +122,13 @@ SHOWN = {  # figure → numbers of the made-up rows below that must be in it
     "switches": [0.0],  # as large an error as the lattice it differs from
     "splits": [0.3, 0.315, 5, 4],
     "time": [2.0],
-    "dimensions": [3, 8],
+    "dimensions": [3],
     "breaks": [2.0, 3.0, 0.4, 0.1, 5],
     "bits": [8 * 24 * 3, 32 * 6 * 8, 24],
 }
+
+
+FIGURES = [make.__name__ for make in audit_figures.FIGURES]
 
 
 def test_every_figure_shows_the_numbers_of_its_rows() -> None:
@@ -137,11 +141,12 @@ def test_every_figure_shows_the_numbers_of_its_rows() -> None:
         row("lattice_frozen", [0.4, 0.2], quantizer={**LATTICE, "learning": "frozen"}, **lattice),
         row("lattice_corrected", [0.4, 0.1], quantizer=LATTICE, lr_decay=1.0, **lattice),
     )
-    assert list(SHOWN) == list(experiments.FIGURES)
-    for name, (make, *_) in experiments.FIGURES.items():
+    assert list(SHOWN) == FIGURES
+    for make, name in zip(audit_figures.FIGURES, FIGURES, strict=True):
         figure = make(found)
-        assert figure is not None, name
-        drawn = shown_numbers(figure)
+        assert figure is not None
+        assert figure.key == name
+        drawn = shown_numbers(figure.draw())
         for number in SHOWN[name]:
             assert any(number == pytest.approx(one) for one in drawn), (name, number, drawn)
         assert make(rows(row("fsq", [0.4], quantizer={"name": "fsq"}))) is None, name
@@ -149,24 +154,24 @@ def test_every_figure_shows_the_numbers_of_its_rows() -> None:
 
 def test_every_point_of_the_audit_names_a_finding_and_a_figure_that_exist() -> None:
     """Of 17 points two are no matter of training: how numbers are rounded, and the network of the text."""
-    points = read.read_papers()["ll_vq_vae"]["audit"]
+    points = papers.read()["ll_vq_vae"]["audit"]
     of_the_data_set = {"usage", "rate"}
     for one in points:
         assert ("finding" in one) == ("figure" in one)
         if "finding" in one:
             assert one["finding"].split()[0] in audit.FINDINGS
-            assert one["figure"] in {*experiments.FIGURES, *of_the_data_set}
+            assert one["figure"] in {*FIGURES, *of_the_data_set}
     assert [place for place, one in enumerate(points, 1) if "finding" not in one] == [13, 15]
-    assert set(experiments.FIGURES) <= {one.get("figure") for one in points}
+    assert set(FIGURES) <= {one.get("figure") for one in points}
 
 
 SPACINGS = ((0, 2.0), (5, 2.4), (10, 3.0), (15, 3.0), (20, 3.0))
 
 
-def traced(one: read.Row) -> read.Row:
+def traced(one: Row) -> Row:
     """With a trace of two epochs of ten steps: 160 images in batches of 16."""
     points = [{"seed": seed, "step": step, "spacing_mean": spacing} for seed in (0, 1) for step, spacing in SPACINGS]
-    return experiments.with_ramp(dataclasses.replace(one, trace=pd.DataFrame(points)))
+    return audit_figures.with_ramp(dataclasses.replace(one, trace=pd.DataFrame(points)))
 
 
 def test_a_trace_stands_against_the_pure_ramp_by_hand() -> None:
@@ -178,14 +183,15 @@ def test_a_trace_stands_against_the_pure_ramp_by_hand() -> None:
     assert first["off_ramp"].tolist() == pytest.approx([0.0, -0.1, 0.0, 0.0, 0.0])
     down = traced(row("lattice_dense", [0.4, 0.2], quantizer={**LATTICE, "gamma": -1.0}))
     assert down.trace["ramp"].iloc[1] == pytest.approx(1.5)
-    assert "ramp" not in experiments.with_ramp(row("vq", [0.4], quantizer={"name": "vq"})).trace
+    assert "ramp" not in audit_figures.with_ramp(row("vq", [0.4], quantizer={"name": "vq"})).trace
 
 
 def test_the_trace_is_drawn_in_steps_and_without_it_per_epoch() -> None:
     plain = row("lattice", [0.4, 0.2], quantizer=LATTICE)
     for one, panels, along, places in ((traced(plain), 3, "step", [0, 5, 10, 15, 20]), (plain, 2, "epoch", [1, 2])):
-        figure = experiments.spacing(rows(one))
-        assert figure is not None
+        found = audit_figures.spacing(rows(one))
+        assert found is not None
+        figure = found.draw()
         assert len(figure.axes) == panels
         assert figure.axes[0].get_xlabel() == along
         assert list(figure.axes[0].lines[0].get_xdata()) == places
@@ -196,18 +202,20 @@ def test_codes_over_epochs_are_drawn_where_they_were_recorded() -> None:
     for codes, title, shown in ((None, "codes in use", {7}), (9.0, "codes on validation", {9.0})):
         if codes:
             one.history["val_codes"] = codes
-        figure = experiments.breaks(rows(one))
-        assert figure is not None
-        panel = figure.axes[2]
+        found = audit_figures.breaks(rows(one))
+        assert found is not None
+        panel = found.draw().axes[2]
         assert panel.get_title() == title
         assert {float(y) for line in panel.lines for y in line.get_ydata()} == shown  # two counts never share a panel
 
 
-def test_splits_and_first_epochs_are_told() -> None:
+def test_one_measure_or_two_are_written_as_the_table_of_measures_says() -> None:
     found = rows(row("vq", [0.4], quantizer={"name": "vq"}, val_mse=0.25, codes_in_use=5, codes_in_use_test=4))
-    assert audit.splits(found, "codes") == "codes: `vq` 5 ± 0 and 4 ± 0"
-    assert str(audit.splits(found, "errors")).startswith("errors: `vq` 0.250 ± 0.000 and 0.420 ± 0.028")
-    assert audit.splits(rows(row("fsq", [0.4], quantizer={"name": "fsq"})), "codes") is None
+    assert audit.measured(found, "codes_in_use", "codes_in_use_test") == (
+        "codes in use and codes in use, test: `vq` 5 ± 0 and 4 ± 0"
+    )
+    assert audit.measured(found, "val_mse") == "MSE on validation: `vq` 0.250 ± 0.000"
+    assert audit.measured(rows(row("fsq", [0.4], quantizer={"name": "fsq"})), "val_mse") is None
 
 
 def test_codebooks_of_the_second_paper_are_drawn() -> None:
@@ -215,23 +223,23 @@ def test_codebooks_of_the_second_paper_are_drawn() -> None:
         f"kd_{n}x{d}": {"name": "kd", "num_codes": n, "code_dim": d} for n, d in ((512, 128), (1024, 64), (2048, 32))
     }
     found = {f"dots-{name}": row(name, [0.4, 0.3], quantizer=kind, lr_decay=1.0) for name, kind in kinds.items()}
-    plan = {"datasets": ["dots"], "variants": list(kinds)}
-    results = read.Results(plan, found, {"dots": {"title": "Dots"}}, read.read_papers())
+    plan = {"datasets": ["dots"], "variants": list(kinds), "measures": []}
+    results = reading.Results(plan, found, {"dots": {"title": "Dots"}}, papers.read())
     assert [codebooks.dimension(one) for one in found.values()] == [128, 64, 32]
-    drawn = {picture.name: figure for figure, picture in codebooks.draw(results, "dots")}
-    assert list(drawn) == ["dots-codebooks"]
-    errors = drawn["dots-codebooks"].axes[0]
+    (figure,) = codebooks.section(results, "dots")
+    assert figure.key == "dots-codebooks"
+    errors = figure.draw().axes[0]
     assert list(errors.containers[0].lines[0].get_ydata()) == pytest.approx([0.315] * 3)  # 0.3 and a tenth more
     assert [label.get_text() for label in errors.get_xticklabels()] == ["[512, 128]", "[1024, 64]", "[2048, 32]"]
 
 
 def test_a_switch_that_was_not_run_names_its_command() -> None:
     base = row("vq_ema", [0.4], quantizer=EMA)
-    results = read.Results({"datasets": ["dots"]}, {base.name: base}, {}, read.read_papers())
-    lines = [line for line in audit.findings(results, "dots", {}).splitlines() if line.startswith("| 5")]
+    results = reading.Results({"datasets": ["dots"]}, {base.name: base}, {}, papers.read())
+    lines = [line for line in rendered([audit.findings(results, "dots", [])]).splitlines() if line.startswith("| 5")]
     assert "`dvc exp run -S 'grid.datasets=[dots]' -S 'grid.variants=[vq_ema,vq_ema_unstored]'`" in lines[0]
 
 
 def test_every_switch_of_the_audit_is_a_variant_one_can_run(params: dict[str, Any]) -> None:
-    for one in read.read_papers()["ll_vq_vae"]["audit"]:
+    for one in papers.read()["ll_vq_vae"]["audit"]:
         assert set(one.get("variants", [])) <= set(params["variants"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import made_up
@@ -13,12 +12,15 @@ import pandas as pd
 import pytest
 from made_report import SOME
 from matplotlib import image
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.core.paths import Paths
-from pipeline.report import codebooks, drawing, figures, rates, read
-from pipeline.report.read import Results
+from pipeline.report import drawing, svg
+from pipeline.report.blocks import Figure as Shown
+from pipeline.report.results import Results, read_results
+from pipeline.report.sections.of_a_dataset import rate, reconstructions, selection
 
 OF_A_DATASET = ("rate", "reconstructions", "curves", "usage", "codebooks", "gradient-gap", "selection")
 
@@ -33,34 +35,44 @@ def title(axes: Axes) -> str:
     return axes.get_title(loc="left") or axes.get_title()
 
 
-def test_every_figure_shows_data_on_every_axes(kept_figures: dict[str, Figure]) -> None:
+def test_every_figure_shows_data_on_every_axes(figures: dict[str, Figure]) -> None:
     names = {f"{dataset}-{kind}" for dataset in made_up.SHAPES for kind in OF_A_DATASET}
-    names |= {codebooks.ACROSS, "lattice-2d", *(f"photos-sweep-{name}" for name in ("codes", "gamma", "init", "long"))}
-    assert names <= set(kept_figures)
-    for name, figure in kept_figures.items():
+    names |= {
+        "balance-datasets",
+        "lattice-2d",
+        *(f"photos-sweep-{name}" for name in ("codes", "gamma", "init", "long")),
+    }
+    assert names <= set(figures)
+    for name, figure in figures.items():
         assert figure.axes or figure.images, name
         for axes in figure.axes:
             assert data_of(axes) or not axes.axison, (name, title(axes))
 
 
-def test_figures_are_written_as_they_were_drawn(made: Paths, kept_figures: dict[str, Figure]) -> None:
-    for name, figure in kept_figures.items():
-        pixels = image.imread(made.figures / f"{name}.png")
-        assert pixels.shape[:2] == tuple(np.round(figure.get_size_inches()[::-1] * figure.dpi).astype(int)), name
-        assert ElementTree.parse(made.figures / f"{name}.svg").getroot().tag.endswith("svg")
+def test_figures_are_files_of_lines_and_photographs_of_pixels(made: Paths, figures: dict[str, Figure]) -> None:
+    files = {path.stem: path for path in made.figures.iterdir()}
+    assert set(files) == set(figures)
+    for name, figure in figures.items():
+        if name.endswith("-reconstructions"):
+            pixels = image.imread(files[name])
+            assert pixels.shape[:2] == tuple(np.round(figure.get_size_inches()[::-1] * figure.dpi).astype(int))
+        else:
+            root = ElementTree.parse(files[name]).getroot()
+            assert root.tag.endswith("svg")
+            assert root.get("aria-label")
+            ids = [one.attrib["id"] for one in root.iter() if "id" in one.attrib]
+            assert all(one.startswith(f"{name}-") for one in ids)
 
 
-def test_drawing_changes_no_history(results: Results) -> None:
-    before = {name: row.history.copy() for name, row in results.rows.items()}
-    for drawn in (figures.of_rows(results, "photos"), figures.of_papers(results, "photos"), figures.of_all(results)):
-        for figure, _ in drawn:
-            figures.plt.close(figure)
+def test_drawing_changes_no_history(results: Results, figures: dict[str, Figure]) -> None:
+    again = read_results(results.paths)
+    assert figures
     for name, row in results.rows.items():
-        pd.testing.assert_frame_equal(row.history, before[name])
+        pd.testing.assert_frame_equal(row.history, again.rows[name].history)
 
 
-def test_curves_are_the_means_of_the_histories(kept_figures: dict[str, Figure], results: Results) -> None:
-    panels = {title(panel): panel for panel in kept_figures["photos-curves"].axes}
+def test_curves_are_the_means_of_the_histories(figures: dict[str, Figure], results: Results) -> None:
+    panels = {title(panel): panel for panel in figures["photos-curves"].axes}
     panel = panels["As published: validation"]
     assert [line.get_label() for line in panel.lines] == ["VQ-VAE", "VQ-VAE (EMA)", "LL-VQ-VAE"]
     for line, variant in zip(panel.lines, ("vq", "vq_ema", "lattice"), strict=True):
@@ -69,40 +81,38 @@ def test_curves_are_the_means_of_the_histories(kept_figures: dict[str, Figure], 
         assert list(line.get_ydata()) == pytest.approx(means)
 
 
-def test_usage_has_a_line_per_row_and_seed(kept_figures: dict[str, Figure], results: Results) -> None:
-    panels = [panel for panel in kept_figures["photos-usage"].axes if panel.axison]
+def test_usage_has_a_line_per_row_and_seed(figures: dict[str, Figure], results: Results) -> None:
+    panels = [panel for panel in figures["photos-usage"].axes if panel.axison]
     assert sum(len(panel.lines) for panel in panels) == 3 * len(SOME)
     counts = results.rows["photos-vq"].pictures["usage"][0]
     assert list(panels[0].lines[0].get_ydata()) == counts[counts > 0].tolist()
 
 
-def test_rate_shows_every_row_at_its_bits_and_error(kept_figures: dict[str, Figure], results: Results) -> None:
-    points = {one.get_label(): one.lines[0].get_xydata()[0] for one in kept_figures["photos-rate"].axes[0].containers}
+def test_rate_shows_every_row_at_its_bits_and_error(figures: dict[str, Figure], results: Results) -> None:
+    points = {one.get_label(): one.lines[0].get_xydata()[0] for one in figures["photos-rate"].axes[0].containers}
     assert len(points) == len(SOME)
     for row in results.of("photos"):
         assert points[row.title] == pytest.approx([np.mean(row.values(key)) for key in ("bits_per_pixel", "test_mse")])
 
 
-def test_over_the_epochs_gap_and_loss_are_those_of_the_history(
-    kept_figures: dict[str, Figure], results: Results
-) -> None:
-    figure = kept_figures["photos-gradient-gap"]
+def test_over_the_epochs_gap_and_loss_are_those_of_the_history(figures: dict[str, Figure], results: Results) -> None:
+    figure = figures["photos-gradient-gap"]
     assert [title(panel) for panel in figure.axes] == ["gradient gap, validation", "quantization loss, validation"]
     history = results.rows["photos-kd_512x128"].history.groupby("epoch")["val_gradient_gap"].mean()
     assert list(figure.axes[0].lines[0].get_ydata()) == pytest.approx(list(history))
 
 
 def test_against_n_and_d_gap_and_loss_are_those_of_the_test_images(
-    kept_figures: dict[str, Figure], results: Results
+    figures: dict[str, Figure], results: Results
 ) -> None:
-    panels = {title(panel): panel for panel in kept_figures["photos-codebooks"].axes}
+    panels = {title(panel): panel for panel in figures["photos-codebooks"].axes}
     drawn = list(panels["gradient gap"].containers[0].lines[0].get_ydata())
     rows = [results.rows[f"photos-{name}"] for name in ("kd_512x128", "kd_65536x1")]
     assert drawn == pytest.approx([np.mean(row.values("gradient_gap")) for row in rows])
 
 
-def test_the_second_papers_data_sets_stand_side_by_side(kept_figures: dict[str, Figure]) -> None:
-    error, use = kept_figures[codebooks.ACROSS].axes
+def test_the_second_papers_data_sets_stand_side_by_side(figures: dict[str, Figure]) -> None:
+    error, use = figures["balance-datasets"].axes
     assert (title(error), title(use)) == ("MSE on test", "utilization, %")
     labelled = [line.get_label() for line in error.lines if not str(line.get_label()).startswith("_")]
     assert labelled == ["Photographs", "Fashion-MNIST"]
@@ -110,16 +120,16 @@ def test_the_second_papers_data_sets_stand_side_by_side(kept_figures: dict[str, 
 
 def test_a_strip_enlarges_pixels_as_they_are() -> None:
     images = np.array([[[[10], [20]]], [[[30], [40]]]], dtype=np.uint8)  # two images of 1×2
-    line = figures.strip(images, gap=1, times=2)
+    line = reconstructions.strip(images, gap=1, times=2)
     assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
 
 
 def test_pictures_are_enlarged_or_reduced_to_fit_the_page() -> None:
     small = np.zeros((8, 32, 32, 3), dtype=np.uint8)
-    images, gap, times = figures.fitting(small)
+    images, gap, times = reconstructions.fitting(small)
     assert (images.shape, gap, times) == ((8, 32, 32, 3), 1, 840 // 264)
     large = np.full((8, 512, 512, 1), 7, dtype=np.uint8)
-    images, _, times = figures.fitting(large)
+    images, _, times = reconstructions.fitting(large)
     assert (images.shape, times) == ((8, 171, 171, 1), 1)
     assert (images == 7).all()
 
@@ -133,8 +143,8 @@ def test_a_rate_is_bounded_where_nearly_every_latent_has_a_code_of_its_own() -> 
         "bits_per_latent_by_dimension": 40.0,
     }
     for more, bound in ({}, pytest.approx(10.0)), ({"most_bits_seen": 20.0}, None):
-        assert rates.saturated(made_up.row("lattice", seeds=[{"seed": 0, **numbers, **more}])) == bound
-    assert rates.saturated(made_up.row("lattice", seeds=[{"seed": 0, "bits_per_latent": 3.0}])) is None
+        assert rate.saturated(made_up.row("lattice", seeds=[{"seed": 0, **numbers, **more}])) == bound
+    assert rate.saturated(made_up.row("lattice", seeds=[{"seed": 0, "bits_per_latent": 3.0}])) is None
 
 
 def test_ticks_are_plain_numbers() -> None:
@@ -145,9 +155,9 @@ def test_ticks_are_plain_numbers() -> None:
 def test_jpeg_by_hand() -> None:
     """One colour has no error but the rounding of its levels; errors fall and bits rise with quality."""
     grey = np.full((5, 16, 16, 1), 200, dtype=np.uint8)
-    assert all(one.mse < (3 / 255) ** 2 for one in rates.jpeg(grey, [50, 95]))
+    assert all(one.mse < (3 / 255) ** 2 for one in rate.jpeg(grey, [50, 95]))
     noise = np.random.default_rng(0).integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
-    points = rates.jpeg(noise, [5, 50, 95])
+    points = rate.jpeg(noise, [5, 50, 95])
     assert [one.quality for one in points] == [5, 50, 95]
     assert points[0].mse > points[1].mse > points[2].mse
     assert points[0].bits_per_pixel < points[1].bits_per_pixel < points[2].bits_per_pixel
@@ -155,7 +165,7 @@ def test_jpeg_by_hand() -> None:
 
 def test_jpeg_puts_every_image_back_in_its_place() -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 30, 3), dtype=np.uint8) * 40
-    assert rates.jpeg(images, [95])[0].mse < 1e-4
+    assert rate.jpeg(images, [95])[0].mse < 1e-4
 
 
 def test_a_row_has_its_labels_colour_and_is_told_apart_from_all_others(results: Results) -> None:
@@ -174,23 +184,47 @@ def test_selection_per_class_is_the_mean_of_the_seeds_in_order() -> None:
     one["9"] = {"512x128": 0.0, "65536x1": 1.0}
     other = {name: {"512x128": 0.0, "65536x1": 1.0} for name in one}
     row = made_up.row("adaptive", seeds=[{"seed": 0, "selection": one}, {"seed": 1, "selection": other}])
-    found = codebooks.per_class(row, books)
+    found = selection.per_class(row, books)
     assert list(found.index) == ["all", "9", "10"]
     assert found["512x128"].tolist() == [0.25, 0.0, 0.5]
     many = {"all": one["all"], **{str(k): {"512x128": k / 30, "65536x1": 1 - k / 30} for k in range(30)}}
-    sorted_ = codebooks.per_class(dataclasses.replace(row, seeds=[{"seed": 0, "selection": many}]), books)
+    sorted_ = selection.per_class(dataclasses.replace(row, selection=[many]), books)
     assert list(sorted_.index)[:3] == ["all", "29", "28"]  # from smaller to larger codebooks
-    assert codebooks.per_class(dataclasses.replace(row, seeds=[{"seed": 0, "selection": None}]), books).empty
+    assert selection.per_class(dataclasses.replace(row, selection=[]), books).empty
 
 
 @pytest.mark.slow
 def test_figures_drawn_side_by_side_are_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = read.read_results(made_up.make(tmp_path, datasets=("dots", "more"), variants=("vq", "fsq"), seeds=(7,)))
-    written: list[dict[str, Any]] = []
-    for many in (1, 10**6):
-        monkeypatch.setattr(figures, "MANY", many)
-        monkeypatch.setattr(figures, "cores", lambda: 2)
-        folder = tmp_path / f"from-{many}"
-        pictures = figures.draw_all(results, folder)
-        written.append({path.name: path.read_bytes() for path in folder.iterdir()} | {"pictures": pictures})
+    def draw(value: float) -> Figure:
+        figure, axes = plt.subplots()
+        axes.plot([0, value], label="a < b")
+        axes.legend()
+        return figure
+
+    shown = [Shown(f"figure-{k}", "title", "caption", "alt", lambda k=k: draw(k), k == 2) for k in range(4)]
+    written = []
+    for cores in (1, 2):
+        monkeypatch.setattr(drawing, "cores", lambda cores=cores: cores)
+        folder = tmp_path / f"on-{cores}"
+        drawing.write_all(shown, folder)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]
+    assert sorted(written[0]) == ["figure-0.svg", "figure-1.svg", "figure-2.png", "figure-3.svg"]
+    assert len(set(written[0].values())) == 4
+
+
+def test_a_part_of_a_figure_tells_its_value_and_references_follow_their_names() -> None:
+    """Of what matplotlib writes: a marker that is used, a clip, a style that names a pattern, and an id as a text."""
+    text = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" version="1.1">
+        <metadata>by whom</metadata><defs><path id="m1"/><clipPath id="c1"/><pattern id="h1"/></defs>
+        <g id="axes_1" clip-path="url(#c1)">
+        <use id="tip:5 &lt; 6" xlink:href="#m1" style="fill: url(#h1); stroke: #333"/></g>
+        </svg>"""
+    root = ElementTree.fromstring(svg.tidy(text, "key", "what it shows"))
+    (group,) = root.findall(f"{{{svg.SVG}}}g")
+    (use,) = group
+    assert root.attrib == {"role": "img", "aria-label": "what it shows"}
+    assert group.attrib == {"clip-path": "url(#key-c1)"}
+    assert use.attrib == {f"{{{svg.XLINK}}}href": "#key-m1", "style": "fill: url(#key-h1); stroke: #333"}
+    assert use[0].text == "5 < 6"
+    assert {one.get("id") for one in root.iter(f"{{{svg.SVG}}}path")} == {"key-m1"}

@@ -95,8 +95,12 @@ def test_gamma_runs_the_rows_again_that_take_it_from_the_default(clean: Path) ->
     output = readme(clean, "dvc exp run -S quantizer.gamma=-1")
     assert ran(output) == {"plan", "report"} | both("lattice")
     changes = readme(clean, "dvc metrics diff")
-    assert "photos.lattice.test_mse.mean" in changes
+    assert "photos.lattice.test_mse" in changes
     assert not re.search(r"photos\.lattice_dense\.", changes)
+    readme(clean, "python -m pipeline.report --against HEAD")
+    compared = (clean / "reports/compared.md").read_text(encoding="utf-8")
+    assert re.search(r"`quantizer.gamma` +\| 1.0 +\| -1.0 +\| photos-lattice +\|", compared)
+    assert "0 of 31 verdicts that both have differ." in compared
     assert "workspace" in readme(clean, "dvc exp show")
 
 
@@ -120,6 +124,8 @@ def test_learning_curves_are_plots(clean: Path) -> None:
     readme(clean, "dvc plots show")
     page = (clean / "dvc_plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
+    assert "MSE on test against bits per latent" in page
+    assert '"bits_per_latent": "' in page
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
 
 
@@ -158,7 +164,9 @@ def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -
     assert "seed 0: test MSE" in (clean / "reports/logs/photos-lattice.log").read_text()
     after = (clean / "dvc.lock").read_bytes()
     files.remove(clean / "reports/logs")
-    assert readme(clean, "make report JOBS=1").endswith("2 of 2 rows done\nOpen reports/report.md.\n")
+    assert readme(clean, "make report JOBS=1").endswith(
+        "2 of 2 rows done\nOpen reports/report.html, or read reports/report.md.\n"
+    )
     assert ran_side_by_side(clean) == set()
     (clean / "dvc.lock").unlink()
     assert ran(shell(clean, *DVC, "repro")) == {"plan", "report"}  # which have no run-cache
@@ -366,6 +374,11 @@ class Dots(Dataset):
             np.save(folder / f"{split}.npy", images)
         return {}
 '''
+CLAIM = """- id: mine-is-not-perfect
+  claim: My quantizer is not perfect
+  source: nowhere
+  test: {kind: each_seed, measure: worst_mse, variants: [mine], side: above, limit: 0}
+"""
 MEASURE = """
 from pipeline.metrics import Measure
 
@@ -375,11 +388,13 @@ MEASURES = [
 """
 
 
-def test_what_is_added_is_a_file_of_its_own_or_an_entry_of_params(clean: Path) -> None:
-    """A quantizer, a data set, a measure and a sweep; all of them reach the report by their names."""
+def test_what_is_added_is_a_file_of_its_own_or_an_entry(clean: Path) -> None:
+    """A quantizer, a data set, a measure, a claim and a sweep; all of them reach the report by their names."""
     (clean / "pipeline/quantizers/mine.py").write_text(QUANTIZER)
     (clean / "pipeline/datasets/dots.py").write_text(DATASET)
     (clean / "pipeline/metrics/worst.py").write_text(MEASURE)
+    with (clean / "pipeline/papers/balance.yaml").open("a") as file:
+        file.write(CLAIM)
     sweep = {"setting": "quantizer.num_codes", "values": [4], "variants": ["mine"], "title": "My sweep"}
     change(clean, variants={"mine": {"quantizer": {"name": "mine"}}}, sweeps={"few": sweep})
     change(clean, grid={"datasets": ["dots"], "variants": ["mine"], "sweeps": ["mine_few_4"]})
@@ -388,10 +403,12 @@ def test_what_is_added_is_a_file_of_its_own_or_an_entry_of_params(clean: Path) -
     rows |= {"train_sweep@dots-mine_few_4", "evaluate_sweep@dots-mine_few_4"}
     assert ran(output) == {"plan", "download@dots", "preprocess@dots", "report"} | rows
     touched = {line[3:] for line in git_status(clean) if not re.match(r"reports/|dvc\.lock", line[3:])}
-    added = {"pipeline/quantizers/mine.py", "pipeline/datasets/dots.py", "pipeline/metrics/worst.py", "params.yaml"}
-    assert touched == added
+    added = {"quantizers/mine.py", "datasets/dots.py", "metrics/worst.py", "papers/balance.yaml"}
+    assert touched == {"params.yaml", *(f"pipeline/{name}" for name in added)}
     (numbers,) = files.read_json(clean / "reports/runs/dots-mine.json")["seeds"]
     assert numbers["worst_mse"] > numbers["test_mse"]
     report = (clean / "reports/report.md").read_text()
-    names = ("My quantizer", "Dots", "MSE of the worst image", "My sweep")
+    names = ("My quantizer", "Dots", "MSE of the worst image", "My sweep", "My quantizer is not perfect")
     assert [name for name in names if name not in report] == []
+    verdicts = {one["claim"]: one["verdict"] for one in files.read_json(clean / "reports/decisions.json")}
+    assert verdicts["mine-is-not-perfect"] == "holds"

@@ -412,7 +412,7 @@ def test_a_step_at_a_learning_rate_of_0_leaves_no_graph_behind() -> None:
 
 
 def test_two_trainings_of_one_row_cannot_run_at_once(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "PATIENCE", 0)
+    monkeypatch.setattr(files, "PATIENCE", 0)
     paths.checkpoints.mkdir()
     with FileLock(paths.checkpoints / "photos-vq.lock"), pytest.raises(UserError, match="photos-vq is being trained"):
         trained(paths, "vq")
