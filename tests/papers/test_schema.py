@@ -78,7 +78,8 @@ def test_the_plan_checks_the_papers_before_anything_is_spent(
     """A variant that params.yaml no longer has is named by a claim."""
     params = copy.deepcopy(params)
     del params["variants"]["lattice_frozen"]
-    params["grid"]["variants"].remove("lattice_frozen")
+    for grid in ("grid", "full"):
+        params[grid]["variants"].remove("lattice_frozen")
     with pytest.raises(UserError, match=r"claims.learned-lattice-beats-frozen.test.against names 'lattice_frozen'"):
         check.plan(params)
 
