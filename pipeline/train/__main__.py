@@ -67,7 +67,7 @@ def _train_row(row: str, settings: dict[str, Any], paths: Paths) -> None:
     batches.check(prepared)
     train = Images(prepared, "train", torch.device("cpu"), settings["train"]["max_images"])
     unfinished = paths.checkpoints / f"{row}-{_fingerprint(settings, prepared)}"
-    unfinished.mkdir(exist_ok=True)
+    unfinished.mkdir(parents=True, exist_ok=True)
     work = functools.partial(train_seed, row, settings, prepared, unfinished)
     memory = parallel.parallel_map(work, settings["seeds"], device, settings["train"]["threads"])
     if ranks.index() > 0:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -198,6 +199,7 @@ def stages_of(folder: Path, **scripts: str) -> Stages:
     files.write_text(Paths(folder).prepared("photos") / "about.yaml", "")
     stages = object.__new__(Stages)
     stages.repo = SimpleNamespace(lock=MagicMock(), stage_cache=SimpleNamespace(restore=no_cache))
+    stages.alone = nullcontext
     stages.graph = SimpleNamespace(successors=needs.__getitem__)
     stages.order, stages.rows, stages.waiting = list(needs), list(needs), list(needs)
     stages.ready, stages.failed, stages.stopped = [], {}, False
