@@ -10,7 +10,7 @@ from pipeline.report.blocks import Block, Cell, Heading, Line, Table, Text, bull
 from pipeline.report.describe import link
 from pipeline.report.evidence import published, wording
 from pipeline.report.evidence.claims import judge
-from pipeline.report.evidence.decisions import Decision, Published
+from pipeline.report.evidence.decisions import Decision, Published, Verdict
 from pipeline.report.results import Results
 from pipeline.report.summary import NONE
 
@@ -23,8 +23,10 @@ def section(results: Results) -> Iterator[Block]:
     yield paragraph(RULES)
     yield rules(decisions)
     for name in PAPERS:
-        yield Heading(results.papers[name]["title"])
-        yield full(results, [decision for decision in decisions if decision.paper == name])
+        tested = [one for one in decisions if one.paper == name and one.verdict is not Verdict.NOT_RUN]
+        if tested:
+            yield Heading(results.papers[name]["title"])
+            yield full(results, tested)
     met = list(met_lines(results))
     if met:
         yield Heading("Published numbers met", anchor="met")

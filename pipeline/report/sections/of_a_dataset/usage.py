@@ -43,7 +43,7 @@ def draw(shown: Sequence[Group]) -> Drawing:
                 panel.plot(np.arange(1, len(used) + 1), used, label=label, **{**look[row.name], "marker": ""})
         panel.set(title=group.title, xscale="log", yscale="log", xlabel="rank of the code")
         for axis in (panel.xaxis, panel.yaxis):
-            plain(axis, (1.0,))
+            plain(axis)
         panel.tick_params(labelbottom=True)
         panel.legend(fontsize=8, loc="upper right")
     for panel in axes[:, 0]:
