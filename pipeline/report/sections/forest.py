@@ -87,11 +87,10 @@ def figure(results: Results, decisions: Sequence[Decision]) -> Iterator[Figure]:
     claims = shown(decisions)
     if not claims:
         return
-    told = [
-        f"{claim[0].claim.claim}: " + ", ".join(f"{results.title(one.dataset)} {wording.word(one)}" for one in claim)
-        for claim in claims.values()
-    ]
-    yield Figure("forest", "Every claim that was tested", CAPTION, "; ".join(told), lambda: draw(results, claims))
+    verdicts = [one.verdict for several in claims.values() for one in several]
+    counted = ", ".join(f"{wording.WORDS[kind]}: {verdicts.count(kind)}" for kind in MARKS if kind in verdicts)
+    alt = f"A line for each of {len(claims)} claims with the ratio of every seed and the verdict; {counted}."
+    yield Figure("forest", "Every claim that was tested", CAPTION, alt, lambda: draw(results, claims))
 
 
 CAPTION = """Each line is a claim, in italics where this project asks it and not the paper. A small dot is a seed: the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.blocks import Block, Cell, Details, Line, Table, Text, escape, paragraph, table
@@ -85,10 +85,10 @@ SAYINGS: dict[str, list[list[Saying]]] = {  # paper → sentences → what stand
         [
             Saying(
                 "lattice-does-not-collapse",
-                "the lattice uses more than 90 % of K codes",
-                "the lattice uses less than 90 % of K codes",
+                "the lattice uses more than 90 % of the K codes",
+                "the lattice uses less than 90 % of the K codes",
             ),
-            Saying("vq-collapses", "VQ-VAE uses less than 10 % of K codes", "VQ-VAE uses more than 10 % of K codes"),
+            Saying("vq-collapses", "VQ-VAE uses less than 10 % of the K codes", "VQ-VAE uses more than 10 % of the K codes"),
         ],
         [
             Saying("lattice-halves-time-of-vq", *HALF, "the whole training"),
@@ -99,15 +99,15 @@ SAYINGS: dict[str, list[list[Saying]]] = {  # paper → sentences → what stand
         [
             Saying(
                 "optimum-between-ends",
-                "among codebooks of one capacity, the lowest error lies between [512, 128] and [65536, 1]",
-                "among codebooks of one capacity, the lowest error lies at an end, [512, 128] or [65536, 1]",
+                "the lowest error among codebooks of one capacity lies between [512, 128] and [65536, 1]",
+                "the lowest error among codebooks of one capacity lies at an end, [512, 128] or [65536, 1]",
             )
         ],
         [
             Saying(
                 "loss-grows-past-optimum",
-                "past that optimum the quantization loss grows",
-                "past that optimum the quantization loss does not grow at every step",
+                "the quantization loss grows past that optimum",
+                "the quantization loss does not grow at every step past that optimum",
             )
         ],
         [
@@ -129,56 +129,69 @@ SAYINGS: dict[str, list[list[Saying]]] = {  # paper → sentences → what stand
 def said(results: Results, paper: str, decisions: Sequence[Decision]) -> Iterator[str]:
     """The sentences about a paper, of claims that were tested."""
     for sayings in SAYINGS.get(paper, []):
-        together: dict[tuple[str, tuple[str, ...]], list[Saying]] = {}
+        together: dict[tuple[str, str, str], list[str]] = {}
         for saying in sayings:
-            found = tuple(findings(results, [one for one in decisions if one.claim.id == saying.claim]))
-            if found:
-                together.setdefault((saying.holds, found), []).append(saying)
-        clauses = [
-            clause.format(holds=several[0].holds, fails=several[0].fails).format(
-                joined([saying.thing for saying in several])
-            )
-            for (_, found), several in together.items()
-            for clause in found
-        ]
-        if clauses:
-            text = "; ".join(clauses)
+            clauses = found(results, [one for one in decisions if one.claim.id == saying.claim])
+            if clauses:
+                together.setdefault((saying.holds, saying.fails, clauses), []).append(saying.thing)
+        text = "; ".join(
+            clauses.format(holds=holds, fails=fails).format(joined(things))
+            for (holds, fails, clauses), things in together.items()
+        )
+        if text:
             yield text[0].upper() + text[1:] + "."
 
 
-def findings(results: Results, decisions: Sequence[Decision]) -> Iterator[str]:
-    """What was found of a claim, with the data sets of which it is true; without what was not run or not judged."""
-    datasets: dict[str, list[str]] = {}
-    for decision in decisions:
-        clause = finding(decision)
-        if clause:
-            datasets.setdefault(clause, []).append(results.title(decision.dataset))
-    for clause, names in datasets.items():
-        where = f" on {escape(joined(names))}" if len(results.plan["datasets"]) > 1 else ""
-        if len(names) == len(results.plan["datasets"]) > 2:
-            where = f" on all {len(names)} data sets"
-        yield clause.replace("<where>", where)
+def found(results: Results, decisions: Sequence[Decision]) -> str:
+    """What was found of a claim on which data sets, {holds} and {fails} standing for its words.
+
+    Nothing is said of data sets on which it was not run or not judged.
+    """
+    true, untrue, undecided, dearer, cheaper = (
+        [one for one in decisions if state(one) == kind] for kind in ("true", "untrue", "open", "dearer", "cheaper")
+    )
+    seeds = next((one.n for one in true + untrue if one.verdict is Verdict.OPEN), 0)
+    shown = {0: "", 1: "with the one seed ", 2: "with both seeds "}[seeds]
+    clauses = []
+    if true:
+        clauses.append(f"{shown}{{holds}}{where(results, true)}")
+    if untrue:
+        clauses.append(f"not so{where(results, untrue)}" if true else f"{shown}{{fails}}{where(results, untrue)}")
+    if undecided:
+        rest = len(undecided) > 1 and len(true) + len(untrue) + len(undecided) == len(decisions)
+        others = "undecided on the others" if rest else f"undecided{where(results, undecided)}"
+        clauses.append(others if clauses else f"whether {{holds}} is undecided{where(results, undecided)}")
+    for several, bits in ((dearer, "more bits for the lower"), (cheaper, "fewer bits for the higher")):
+        if several:
+            at = where(results, several)
+            clauses.append(f"it spends {bits} error than {{{{}}}}{at}, so that at equal rate nothing is decided")
+    return "; ".join(clauses)
 
 
-def finding(decision: Decision) -> str:
-    """A clause, with the place for the data sets; empty for nothing to say."""
-    every = {1: "the one seed", 2: "both seeds"}.get(decision.n, f"all {decision.n} seeds")
+def state(decision: Decision) -> str:
+    """Decided, or with too few seeds what all of them show; empty where there is nothing to say."""
     match decision.verdict:
         case Verdict.HOLDS:
-            return "{holds}<where>"
+            return "true"
         case Verdict.FAILS:
-            return "{fails}<where>"
-        case Verdict.OPEN if decision.agree in (0, decision.n):
-            found = "{holds}" if decision.agree else "{fails}"
-            if decision.n < FEWEST_SEEDS:
-                return f"with {every} {found}<where>"
-            return f"with {every} {found}<where>, but their spread leaves it undecided"
+            return "untrue"
+        case Verdict.OPEN if decision.n < FEWEST_SEEDS and decision.agree in (0, decision.n):
+            return "true" if decision.agree else "untrue"
         case Verdict.OPEN:
-            return "whether {holds} is undecided<where>"
+            return "open"
         case Verdict.NOT_JUDGED if decision.reason and decision.reason.why is Why.RATES_DIFFER:
-            spends = "more bits for the lower" if decision.reason.more else "fewer bits for the higher"
-            return f"it spends {spends} error than {{{{}}}}<where>, so that at equal rate nothing is decided"
+            return "dearer" if decision.reason.more else "cheaper"
     return ""
+
+
+def where(results: Results, decisions: Sequence[Decision]) -> str:
+    """On which data sets; nothing where there is but one."""
+    every = len(results.plan["datasets"])
+    if every == 1:
+        return ""
+    if len(decisions) == every > 2:
+        return f" on all {every} data sets"
+    return f" on {escape(joined([results.title(one.dataset) for one in decisions]))}"
 
 
 def only(results: Results) -> str:

@@ -21,10 +21,9 @@ def section(results: Results) -> Iterator[Text | Table]:
     yield paragraph(HOW_TO_READ)
     yield from too_few_seeds(results)
     papers = joined([f"[{paper['title']}]({paper['url']})" for paper in results.papers.values()])
-    yield paragraph(f"""An autoencoder with a quantizer turns an image into a few integers and back. Here
-        {len(results.rows)} rows, each a quantizer with its settings on a data set, are compared in nothing else: how well
-        images come back, how many codes are used, how many bits they carry and how long training takes. The rows follow
-        {papers}. Everything was computed from the result files of this run; the [glossary](#glossary) explains the
+    yield paragraph(f"""An autoencoder with a quantizer turns an image into a few integers and back. The rows
+        of this report differ in nothing but the quantizer and its settings; it compares how well images come back, how
+        many codes are used, how many bits they carry and how long training takes, and follows {papers}. Everything was computed from the result files of this run; the [glossary](#glossary) explains the
         terms.""")
 
 
@@ -64,7 +63,7 @@ def best(ranking: Ranking | None, key: str) -> Cell:
         return markdown(f"{named(ranking.best, key)}, the only row")
     if not ranking.enough:
         return markdown(f"{named(ranking.best, key)}; next {named(others[0], key)}")
-    return markdown(f"{named(ranking.best, key)}; not told apart: {joined(few([escape(row.title) for row in others]))}")
+    return markdown(f"{named(ranking.best, key)}; not told apart: {'; '.join(few([escape(row.title) for row in others]))}")
 
 
 def named(row: Row, key: str) -> str:

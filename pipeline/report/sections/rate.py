@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 
 from pipeline.report import jpeg, summary, svg
 from pipeline.report.blocks import Block, Figure, Heading, Line, Table, paragraph, table
-from pipeline.report.describe import few, joined, link
+from pipeline.report.describe import few, link
 from pipeline.report.drawing import WIDTH, looks, plain
 from pipeline.report.evidence.ranking import Ranking, rank
 from pipeline.report.evidence.statistics import FEWEST_SEEDS
@@ -58,7 +58,7 @@ def section(results: Results) -> Iterator[Block]:
 
 def figure(results: Results, dataset: str, shown: Sequence[Regime]) -> Figure:
     points, title = jpeg.of_dataset(results, dataset), results.title(dataset)
-    names = "; ".join(f"{regime.title}: {joined([row.title for row in regime.rows])}" for regime in shown)
+    names = "; ".join(f"{regime.title}: {', '.join(row.title for row in regime.rows)}" for regime in shown)
     return Figure(
         f"{dataset}-rate",
         f"{title}: error against rate",
@@ -112,7 +112,7 @@ def at_each_rate(shown: Sequence[Regime]) -> Table:
     for title, rows in shown:
         for bits, ranking in best_within(rows):
             best = ranking.best
-            needs, close = f"{rate_of(best):.1f}", joined(few([row.title for row in ranking.close])) or NONE
+            needs, close = f"{rate_of(best):.1f}", "; ".join(few([row.title for row in ranking.close])) or NONE
             lines.append([title, link(best), str(bits), needs, summary.cell(best, measure.key), close])
     if not any(len(row.seeds) >= FEWEST_SEEDS for regime in shown for row in regime.rows):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
