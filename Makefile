@@ -26,7 +26,7 @@ RUN = python -m pipeline.run $(if $(JOBS),--jobs $(JOBS))
 
 report: install repository check
 	$(RUN)
-	@echo "Open reports/report.md."
+	@echo "Open reports/report.html, or read reports/report.md."
 
 sweeps: install repository
 	python -m pipeline.plan --sweeps $(SWEEPS)

@@ -87,6 +87,7 @@ def make(
         "seeds": list(seeds),
         "sweeps": {},
         "benchmark": [],
+        "report": {"margin": 0.1},
         "labels": {variant: label(variant) for variant in variants},
         "measures": [dict(zip(FIELDS, measure, strict=True)) for measure in MEASURES],
     }

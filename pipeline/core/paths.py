@@ -110,6 +110,11 @@ class Paths:
         return self.reports / "compared.md"
 
     @property
+    def plots(self) -> Path:
+        """What `dvc plots` draws beside the learning curves: see dvc.yaml."""
+        return self.reports / "plots.csv"
+
+    @property
     def reference(self) -> Path:
         """Reports that are kept in git."""
         return self.reports / "reference"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.core.errors import UserError
@@ -57,6 +58,17 @@ def check(schema: type[Schema], values: Any, name: str, keys: Mapping[str, str] 
         return schema.model_validate(values)
     except ValidationError as error:
         raise UserError(_sentence(error.errors(), values, name, keys or {})) from None
+
+
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """A text that matches the whole pattern."""
+
+    def matched(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"be {expected}")
+        return text
+
+    return AfterValidator(matched)
 
 
 def did_you_mean(word: object, words: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ of one of four kinds, which `pipeline.report.evidence` decides on this pipeline'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from pipeline.core import files
 from pipeline.core.errors import UserError, at_place
-from pipeline.core.schema import Section, check, did_you_mean, require
+from pipeline.core.schema import Section, check, did_you_mean, matching, require
 
 FOLDER = Path(__file__).parent
 PAPERS = ("ll_vq_vae", "balance")
@@ -35,7 +36,7 @@ def _one_of(*words: str) -> BeforeValidator:
 
 Side = Annotated[Literal["below", "above", "within"], _one_of("below", "above", "within")]
 """Of a limit L: below, above, or within, which is |x| ≤ L for a difference and 1/L ≤ x ≤ L for a ratio."""
-Line = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, matching(r".+", "one line of text")]
 FIRST_EPOCH, SMALLEST = "first epoch", "smallest"
 
 
@@ -127,7 +128,7 @@ class Claim(Section):
         follows: id of the claim that this one asks again in another way, which `note` states.
     """
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    id: Annotated[str, matching(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by -")]
     claim: Line
     source: str = ""
     origin: Annotated[Literal["paper", "ours"], _one_of("paper", "ours")] = "paper"
@@ -190,21 +191,22 @@ class Paper(Section):
 
 @dataclass(frozen=True)
 class Known:
-    """Names that a file may use. None: they are not known here, and not checked.
-
-    Attributes:
-        prefixes: beginnings of further names of variants.
-    """
+    """Names that a file may use. None: they are not known here, and not checked."""
 
     measures: Collection[str]
     variants: Collection[str] | None = None
-    prefixes: tuple[str, ...] = ()
     settings: Collection[str] | None = None
     datasets: Collection[str] | None = None
 
     def check_variants(self, place: str, names: Iterable[str]) -> None:
+        """A row of a sweep, `<variant>_<sweep>_<number>`, may be one that params.yaml does not make.
+
+        Raises:
+            UserError: a name is neither a variant nor of that form.
+        """
         if self.variants is not None:
-            require(place, (name for name in names if not name.startswith(self.prefixes)), self.variants)
+            swept = re.compile(rf"({'|'.join(self.variants)})_[a-z]+(_minus)?(_\d+)+")
+            require(place, (name for name in names if not swept.fullmatch(name)), self.variants)
 
 
 def read(known: Known | None = None, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:

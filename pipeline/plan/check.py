@@ -143,11 +143,9 @@ def check_references(file: File) -> None:
 
 
 def known_names(file: File) -> papers.Known:
-    """What the papers' files may name. Of a sweep any value: a person may choose others."""
-    rows = [f"{variant}_{name}_" for name, sweep in file.sweeps.items() for variant in sweep.variants]
+    """What the papers' files may name."""
     return papers.Known(
         variants=[*file.variants, *file.sweep_rows],
-        prefixes=tuple(rows),
         measures=[measure.key for measure in MEASURES],
         settings=setting_names(file),
         datasets=datasets.names(),

@@ -10,14 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline import datasets, quantizers
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.core.registry import settings_of
-from pipeline.core.schema import Section, check
+from pipeline.core.schema import Section, check, matching
 
 Item = TypeVar("Item")
 Filled = Annotated[list[Item], Field(min_length=1)]
@@ -29,18 +29,7 @@ CHANGED = ("model", "quantizer", "train")
 """Sections that a data set, a variant or a sweep changes, and of which a row is made."""
 
 
-def _matching(pattern: str, expected: str) -> AfterValidator:
-    """A text that matches the whole pattern."""
-
-    def matched(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"be {expected}")
-        return text
-
-    return AfterValidator(matched)
-
-
-Line = Annotated[str, _matching(r"(?!.*\]\()[^\n\r|<`]*", "a single line without |, <, ` and ](")]
+Line = Annotated[str, matching(r"(?!.*\]\()[^\n\r|<`]*", "a single line without |, <, ` and ](")]
 """Text for the report's tables, headings and page, in which it is neither markup nor a link."""
 
 
@@ -75,7 +64,7 @@ class Train(Section):
     backprop_at_zero_lr: bool
     max_images: PositiveInt | None
     flip: bool
-    device: Annotated[str, _matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<number>")]
+    device: Annotated[str, matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<number>")]
     threads: PositiveInt
     precision: Literal["float32", "tf32", "bfloat16"]
     compile: bool
@@ -108,7 +97,7 @@ class Variant(Changes):
 
     title: Line = ""
     meaning: Line = ""
-    colour: Annotated[str, _matching("#[0-9a-fA-F]{6}", "#rrggbb")] = ""
+    colour: Annotated[str, matching("#[0-9a-fA-F]{6}", "#rrggbb")] = ""
 
 
 class Sweep(Changes):

@@ -131,10 +131,10 @@ def numbers(home: Path) -> Iterator[tuple[tuple[str, str], Summary]]:
     """
     if (home / "all_measures.csv").is_file():
         long = pd.read_csv(home / "all_measures.csv")
-        for (row, measure), values in long.groupby(["row", "measure"], sort=False)["value"]:
+        for (dataset, variant, measure), values in long.groupby(["dataset", "variant", "measure"], sort=False)["value"]:
             found = summary.summarize(values.tolist())
             if found:
-                yield (str(row), str(measure)), found
+                yield (f"{dataset}-{variant}", str(measure)), found
     elif (home / "metrics.json").is_file():
         for dataset, variants in files.read_json(home / "metrics.json").items():
             for variant, kept in variants.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.report.blocks import Cell
@@ -56,6 +57,11 @@ def commit(environment: Mapping[str, Any]) -> str:
     if environment["commit"] is None:
         return "not under git"
     return str(environment["commit"])[:10] + (" with uncommitted changes" if environment["dirty"] else ", clean")
+
+
+def moment(environment: Mapping[str, Any]) -> str:
+    """When something was measured, to the minute."""
+    return datetime.fromisoformat(environment["date"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def hardware(environment: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titley": 1.0,  # looking for a free place above the axes takes a tenth of the whole time
     "legend.frameon": False,
+    "text.parse_math": False,  # titles are text, whatever signs they hold
     "svg.hashsalt": "report",  # the same figure gives the same file
     "svg.fonttype": "none",
     "savefig.facecolor": "white",

@@ -1,6 +1,6 @@
 """The results of a run, as the plan lists them. A row that is missing or stale is an error, never left out.
 
-What was measured is one long table, `Results.table`: data set, variant, row, seed, measure, value. What a measure is
+What was measured is one long table, `Results.table`: data set, variant, seed, measure, value. What a measure is
 called, how it is written and which way it is better says pipeline/metrics, through the plan.
 """
 
@@ -152,12 +152,12 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """Everything that was measured: dataset, variant, row, seed, measure, value, in the order of the plan."""
+        """Everything that was measured: dataset, variant, seed, measure, value, in the order of the plan."""
         parts = []
         for row in (*self.rows.values(), *self.swept.values()):
             long = row.measured.melt(var_name="measure", ignore_index=False).dropna().reset_index(names="seed")
-            parts.append(long.assign(dataset=row.dataset, variant=row.variant, row=row.name))
-        return pd.concat(parts, ignore_index=True)[["dataset", "variant", "row", "seed", "measure", "value"]]
+            parts.append(long.assign(dataset=row.dataset, variant=row.variant))
+        return pd.concat(parts, ignore_index=True)[["dataset", "variant", "seed", "measure", "value"]]
 
     def title(self, dataset: str) -> str:
         """A data set's name in a table or figure: its title up to a colon."""

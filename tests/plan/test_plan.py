@@ -114,7 +114,7 @@ def test_what_the_report_shows_of_sweeps_and_what_it_calls_variants(project: Pat
     assert labels["lattice_linear"]["title"] == "LL-VQ-VAE, linear output"
     assert labels["lattice_linear"]["colour"] == lattice.colour
     measure = next(measure for measure in plan["measures"] if measure["key"] == "test_mse")
-    assert measure.keys() == {"key", "title", "unit", "scale", "decimals", "better", "split"}
+    assert measure.keys() == {"key", "title", "unit", "scale", "decimals", "better", "split", "published"}
 
 
 # what is refused or told before anything is spent

@@ -109,3 +109,12 @@ def test_a_new_file_beside_the_others_runs_nothing_again(changed_by: Changed) ->
     assert (
         changed_by({"quantizers/mine.py": ("", "import torch\n"), "datasets/mine.py": ("", "import torch\n")}) == set()
     )
+
+
+def test_the_margin_of_published_numbers_reaches_the_report_alone(
+    plan: Plan, before: dict[str, bytes], tmp_path: Path
+) -> None:
+    params = config.read_params(ROOT / "params.yaml")
+    params["grid"], params["report"] = plan.file.grid.model_dump(), {"margin": 0.2}
+    after = settings(check.plan(params), tmp_path)
+    assert {name for name in before if before[name] != after[name]} == {"plan"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.report.results import PAPERS, read_papers
+from pipeline import papers
 
-PAPER = read_papers()["ll_vq_vae"]
+PAPER = papers.read()["ll_vq_vae"]
 
 
 def leaves(content: Any) -> Iterator[Any]:
@@ -44,7 +44,7 @@ def test_recounts_are_of_published_rows_and_no_more_than_the_codebook() -> None:
 
 
 def test_the_codebooks_of_the_second_paper_have_one_capacity() -> None:
-    balance = read_papers()["balance"]
+    balance = papers.read()["balance"]
     for variant in balance["models"]:
         if variant.startswith("kd_"):
             codes, dim = (int(number) for number in variant.removeprefix("kd_").split("x"))
@@ -59,7 +59,7 @@ def test_published_numbers_stand_in_no_other_file() -> None:
         if isinstance(value, int) and value > 1000 and value not in {32768, 65536}
     }
     written = {form for value in known for form in (str(value), f"{value:,}")}
-    home = PAPERS.parent
+    home = papers.FOLDER.parent
     for path in [*home.rglob("*.py"), *(home.parent / "tests").glob("*.py")]:
         content = Path(path).read_text(encoding="utf-8")
         assert not [form for form in written if form in content], path

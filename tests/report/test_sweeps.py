@@ -1,4 +1,4 @@
-"""Sweeps in the report: tables, figures, and the claims that their rows decide."""
+"""Sweeps in the report: tables and figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pages import line_of, section, text
 
 from pipeline.core import files
 from pipeline.core.paths import Paths
-from pipeline.report import claims
 from pipeline.report.results import Results
 from pipeline.report.sections import sweeps
 
@@ -81,17 +80,6 @@ def test_a_long_training_is_drawn_along_its_epochs(figures: dict[str, Figure], r
     history = results.swept["photos-lattice_corrected_long_0_0"].history.groupby("epoch")[["val_mse", "spacing_mean"]]
     for panel, column in ((error, "val_mse"), (spacing, "spacing_mean"), (against, "val_mse")):
         assert list(panel.lines[0].get_ydata()) == pytest.approx(history.mean()[column].tolist())
-
-
-def test_the_claims_over_a_sweep_are_judged_by_its_rows(results: Results) -> None:
-    """Codes in use: about 10, 100 and 1,000 where K is 64, 256 and 1,024."""
-    judged = {one.claim["claim"]: one.judged for one in claims.judge(results) if one.dataset == "photos"}
-    near = next(one for claim, one in judged.items() if "K = 64, 256 and 1024" in claim)
-    assert near.verdict == claims.FAILS
-    assert "`lattice_codes_1024` 1,001 ± 1 (n = 3); quantizer.num_codes = 1024" in near.measured
-    later = next(one for claim, one in judged.items() if claim == "The same at a constant learning rate")
-    missing = "`lattice_corrected_init_1` was not run; `make sweeps` runs it"
-    assert (later.verdict, later.why) == (claims.OPEN, missing)
 
 
 def test_nothing_is_said_of_sweeps_that_are_not_planned(small: Paths) -> None:

@@ -191,6 +191,8 @@ def test_learning_curves_are_plots(clean: Path) -> None:
     readme(clean, "dvc plots show")
     page = (clean / "dvc_plots/index.html").read_text()
     assert "validation MSE of photos-lattice" in page
+    assert "MSE on test against bits per latent" in page
+    assert '"bits_per_latent": "' in page
     assert set(re.findall(r'"seed": "(\d)", "epoch": "(\d)"', page)) == {("0", "1"), ("0", "2")}
 
 
@@ -303,8 +305,10 @@ def environment(clean: Path) -> Path:
 def test_make_report_does_nothing_again(environment: Path) -> None:
     files.remove(environment / "reports/logs")
     output = readme(environment, "make report")
-    assert output.endswith("3 of 3 rows done\nOpen reports/report.md.\n")
-    assert readme(environment, "make report JOBS=1").endswith("3 of 3 rows done\nOpen reports/report.md.\n")
+    assert output.endswith("3 of 3 rows done\nOpen reports/report.html, or read reports/report.md.\n")
+    assert readme(environment, "make report JOBS=1").endswith(
+        "3 of 3 rows done\nOpen reports/report.html, or read reports/report.md.\n"
+    )
     assert ran_side_by_side(environment) == set()
 
 

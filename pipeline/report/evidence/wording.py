@@ -103,7 +103,7 @@ def interval(estimate: Estimate, scale: float = 1.0) -> str:
 
 def number(value: float, sign: str = "") -> str:
     """Three significant digits."""
-    return f"{value:{sign}.3g}".replace("-", "−")
+    return f"{value:{sign if value else ''}.3g}".replace("-", "−")
 
 
 def certainty(decision: Decision) -> str:

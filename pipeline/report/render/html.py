@@ -38,7 +38,13 @@ def render(title: str, sections: Sequence[Section], figures: Path, settings: Map
         loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     writer = Writer()
-    environment.filters |= {"prose": writer.prose, "inline": writer.inline, "target": target, "kind": kind}
+    environment.filters |= {
+        "prose": writer.prose,
+        "inline": writer.inline,
+        "target": target,
+        "kind": kind,
+        "unbroken": unbroken,
+    }
     environment.filters["picture"] = lambda figure: picture(figure, figures)
     return environment.get_template("page.html.j2").render(
         title=title,
@@ -58,7 +64,7 @@ class Writer:
         self.markdown.inlinePatterns.deregister("html")
 
     def prose(self, text: str) -> Markup:
-        return Markup(self.markdown.reset().convert(text))
+        return Markup(self.markdown.reset().convert(unbroken(text)))
 
     def inline(self, text: str) -> Markup:
         """Text without a paragraph around it; what stands in a cell is never a list."""
@@ -91,6 +97,11 @@ def unique(name: str, taken: set[str]) -> str:
     anchor = next(one for one in (base, *numbers) if one not in taken)
     taken.add(anchor)
     return anchor
+
+
+def unbroken(text: str) -> str:
+    """Numbers that are not torn apart at the end of a line."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" (n = ", " (n\u00a0=\u00a0")
 
 
 def kind(block: Block) -> str:

@@ -2,9 +2,11 @@
 const folds = [...document.querySelectorAll("main details")];
 const contents = document.querySelector("nav details");
 
+const place = (link) => decodeURIComponent(link.hash.slice(1));
+
 // a link leads into what is folded
 function unfold() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(place(location));
   for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
   if (target) target.scrollIntoView();
 }
@@ -54,7 +56,7 @@ for (const button of document.querySelectorAll("th button")) {
 }
 
 // the contents show where one is
-const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [place(link), link]));
 const seen = new Set();
 const watch = new IntersectionObserver((entries) => {
   for (const entry of entries) entry.isIntersecting ? seen.add(entry.target) : seen.delete(entry.target);

@@ -155,38 +155,15 @@ def switch(rows: Rows, key: str) -> str | None:
     return "; ".join(sentences) or None
 
 
-def perplexity(rows: Rows) -> str | None:
-    sentences = [f"`{name}` {summary.number(rows[name], 'perplexity')}" for name in PUBLISHED if name in rows]
-    return ", ".join(sentences) or None
-
-
-def rate(rows: Rows) -> str | None:
-    sentences = [f"`{name}` {summary.number(rows[name], 'bits_per_latent')}" for name in PUBLISHED if name in rows]
-    return "bits per latent: " + ", ".join(sentences) if sentences else None
-
-
-def speed(rows: Rows) -> str | None:
-    """Of the first epoch, in which every row trains by gradient; later ones may leave out what is discarded."""
-    sentences = [f"`{name}` {summary.number(rows[name], 'seconds_first_epoch')}" for name in PUBLISHED if name in rows]
-    return "seconds of the first epoch: " + ", ".join(sentences) if sentences else None
-
-
-def splits(rows: Rows, what: str) -> str | None:
-    """One number on two splits: the error, or the count of codes."""
-    measure, beside, places = SPLITS[what]
-    sentences = []
-    for name in PUBLISHED:
-        first, second = (summary.of(rows[name], key) if name in rows else None for key in (measure, beside))
-        if first and second:
-            digits = summary.decimals([first.mean, second.mean]) if places is None else places
-            sentences.append(f"`{name}` {summary.write(first, digits)} and {summary.write(second, digits)}")
-    return f"{what}: " + ", ".join(sentences) if sentences else None
-
-
-SPLITS: dict[str, tuple[str, str, int | None]] = {
-    "codes": ("codes_in_use", "codes_in_use_test", 0),
-    "errors": ("val_mse", "test_mse", None),
-}
+def measured(rows: Rows, *keys: str) -> str | None:
+    """One or two measures of each of the published models."""
+    shown = [rows[name] for name in PUBLISHED if name in rows and all(rows[name].values(key) for key in keys)]
+    if not shown:
+        return None
+    heads = " and ".join(shown[0].measure(key).head for key in keys)
+    return f"{heads}: " + ", ".join(
+        f"`{row.variant}` {' and '.join(summary.number(row, key) for key in keys)}" for row in shown
+    )
 
 
 def active(rows: Rows) -> str | None:
@@ -235,10 +212,7 @@ FINDINGS: dict[str, Callable[..., str | None]] = {
         moving,
         dead,
         switch,
-        splits,
-        perplexity,
-        rate,
-        speed,
+        measured,
         active,
         constant,
         numbers,

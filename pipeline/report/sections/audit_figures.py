@@ -80,10 +80,8 @@ def spacing(rows: Rows) -> Figure | None:
         look = looks(shown)
         for row in shown:
             if row.name in kept:
-                frozen = row.settings["quantizer"].get("learning") == "frozen"
-                for panel, column in zip(
-                    axes, ("spacing_mean",) if frozen else ("spacing_mean", "off_ramp"), strict=False
-                ):
+                still = row.settings["quantizer"].get("learning") == "frozen"
+                for panel, column in zip(axes, ("spacing_mean", "off_ramp")[: 1 if still else 2], strict=False):
                     mean = kept[row.name].groupby("step")[column].mean()
                     panel.plot(mean.index, mean, label=row.title, **{**look[row.name], "marker": ""})
             elif not kept:
@@ -94,9 +92,8 @@ def spacing(rows: Rows) -> Figure | None:
             ramp = longest.groupby("step")["ramp"].mean()
             axes[0].plot(ramp.index, ramp, color="black", linestyle=(0, (1, 2)), label="start + learning rate × steps")
             axes[1].set(title="spacing minus ramp", xlabel="step")
-            axes[1].yaxis.set_major_formatter(
-                FuncFormatter(lambda value, _: f"{value:g}")
-            )  # no factor beside the title
+            # no factor beside the title
+            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes[0].set(title="mean absolute spacing", xlabel="step" if kept else "epoch")
         axes[-1].set(title="validation MSE", xlabel="epoch")
         scale_errors(axes[-1])
@@ -178,25 +175,17 @@ def breaks(rows: Rows) -> Figure | None:
 def dimensions(rows: Rows) -> Figure | None:
     """How many dimensions of each lattice take more than one value."""
     shown = [row for row in rows.values() if row.values("active_dimensions")]
-    if not shown:
-        return None
-
-    def draw() -> Drawing:
-        figure, axes = bars(shown)
-        for place, row in enumerate(reversed(shown)):
-            bar(axes, place, row.values("active_dimensions"), row.colour)
-        whole = shown[0].settings["model"]["dim"]
-        axes.axvline(whole, color="#666666", linestyle=":")
-        axes.set_xlabel(f"active dimensions (dotted: all {whole})")
-        return figure
-
-    return Figure(
-        "dimensions",
-        "active dimensions of the lattices",
-        """Dimensions of a lattice whose codes take more than one value over training and validation images; a
-        dot per seed. All others carry nothing.""",
-        "number of dimensions that take more than one value, for each lattice.",
-        draw,
+    return (
+        Figure(
+            "dimensions",
+            "active dimensions of the lattices",
+            f"""Dimensions of a lattice, of {shown[0].settings["model"]["dim"]}, whose codes take more than one
+        value over training and validation images; a dot per seed. All others carry nothing.""",
+            "number of dimensions that take more than one value, for each lattice.",
+            lambda: bars_of(shown, "active_dimensions"),
+        )
+        if shown
+        else None
     )
 
 
@@ -218,12 +207,8 @@ def counts(rows: Rows) -> Figure | None:
             axes.plot(1.3 * batches[-1], frozen, color=row.colour, marker="X", markersize=9, linestyle="")
         size = shown[0].settings["quantizer"]["num_codes"]
         axes.axhline(size, color="#666666", linestyle=":", label=f"K = {size}")
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel="batches in training mode (cross: model frozen)",
-            ylabel="distinct vectors",
-        )
+        axes.set(xscale="log", yscale="log", ylabel="distinct vectors")
+        axes.set_xlabel("batches in training mode (cross: model frozen)")
         for axis in (axes.xaxis, axes.yaxis):
             plain(axis)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -351,23 +336,17 @@ def time(rows: Rows) -> Figure | None:
     """Seconds of the first epoch, of the paper's own models."""
     variants = (*PUBLISHED, "lattice_dense", "lattice_wide")
     shown = [rows[name] for name in variants if name in rows and rows[name].values("seconds_first_epoch")]
-    if not shown:
-        return None
-
-    def draw() -> Drawing:
-        figure, axes = bars(shown)
-        for place, row in enumerate(reversed(shown)):
-            bar(axes, place, row.values("seconds_first_epoch"), row.colour)
-        axes.set_xlabel("seconds of the first epoch")
-        return figure
-
-    return Figure(
-        "time",
-        "time of the first epoch",
-        """The first epoch, in which every row trains by gradient, forward, backward and update; a dot per seed.
+    return (
+        Figure(
+            "time",
+            "time of the first epoch",
+            """The first epoch, in which every row trains by gradient, forward, backward and update; a dot per seed.
         Here none of the quantizers builds a one-hot matrix on the host.""",
-        "seconds of the first epoch for each of the paper's quantizers.",
-        draw,
+            "seconds of the first epoch for each of the paper's quantizers.",
+            lambda: bars_of(shown, "seconds_first_epoch"),
+        )
+        if shown
+        else None
     )
 
 
@@ -422,10 +401,15 @@ def names(axes: Axes, shown: Sequence[Row]) -> None:
     axes.set_ylim(-0.6, len(shown) - 0.4)
 
 
-def bar(axes: Axes, place: float, values: Sequence[float], shade: str) -> None:
-    """The mean as a bar, and every seed as a dot."""
-    axes.barh(place, float(np.mean(values)), color=shade, alpha=0.6)
-    axes.plot(values, [place] * len(values), color="black", marker=".", linestyle="", markersize=4)
+def bars_of(shown: Sequence[Row], measure: str) -> Drawing:
+    """The mean of a measure as a bar, and every seed as a dot."""
+    figure, axes = bars(shown)
+    for place, row in enumerate(reversed(shown)):
+        values = row.values(measure)
+        axes.barh(place, float(np.mean(values)), color=row.colour, alpha=0.6)
+        axes.plot(values, [place] * len(values), color="black", marker=".", linestyle="", markersize=4)
+    axes.set_xlabel(shown[0].measure(measure).head)
+    return figure
 
 
 # which rows the figures and findings are about

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pipeline.report.blocks import Cell, Line, Table, Text, code, paragraph, table
-from pipeline.report.describe import commit, hardware
+from pipeline.report.describe import commit, hardware, moment
 from pipeline.report.results import Results
 
 TITLE = "Where the numbers come from"
@@ -14,7 +14,7 @@ TITLE = "Where the numbers come from"
 
 def section(results: Results) -> Iterator[Text | Table]:
     lines = [[label, across_rows(results, say)] for label, say in SAID.items()]
-    dates = sorted(str(row.environment["date"]) for row in results.rows.values())
+    dates = sorted(moment(row.environment) for row in results.rows.values())
     lines.insert(1, ["measured", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"])
     lines.append(["seeds", ", ".join(str(seed) for seed in results.plan["seeds"])])
     yield table(["", ""], lines, left=2)
@@ -22,8 +22,8 @@ def section(results: Results) -> Iterator[Text | Table]:
     body: list[Line] = [
         [
             Cell(name, "code", link=f"settings/{name}.yaml"),
-            commit(row.environment),
-            str(row.environment["date"]),
+            code(commit(row.environment)),
+            moment(row.environment),
             str(len(row.seeds)),
             code(f"dvc repro {row.stage}"),
         ]
