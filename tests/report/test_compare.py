@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -55,7 +56,7 @@ FOUND = """Code that numbers rest on differs: `pipeline/train/loop.py`.
 1 of 62 verdicts that both have differ.
 | `lattice-beats-vq` | photos | holds | undecided (spread) |
 0 differ and have one seed, which shows no spread; 1 differ by more than their spread
-| photos-vq | `test_mse` | 0.0135 ± 0.0006 | 0.0270 ± 0.0012 | +100.0 % |"""
+| photos-vq | `test_mse` | 0.0134 ± 0.0006 | 0.0269 ± 0.0013 | +100.0 % |"""
 
 
 def compared(paths: Paths) -> str:
@@ -107,7 +108,7 @@ def test_older_kept_reports_have_summaries_and_no_decisions(made: Paths, later: 
     (old / "metrics.json").write_text(json.dumps(content), encoding="utf-8")
     compare.write(str(old), later)
     assert "One of the two keeps no decisions.json." in compared(later)
-    assert "| photos-vq | `test_mse` | 0.0100 ± 0.0001 | 0.0270 ± 0.0012 |" in compared(later)
+    assert "| photos-vq | `test_mse` | 0.0100 ± 0.0001 | 0.0269 ± 0.0013 |" in compared(later)
 
 
 @pytest.mark.parametrize(("holds", "sentence"), [((), "settings/ is missing"), (("settings",), "neither all_measures")])
@@ -120,7 +121,7 @@ def test_a_folder_without_a_report_is_refused(
         compare.write(str(tmp_path), made)
 
 
-NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=5)
+NUMBERS = st.lists(st.floats(-100, 100), min_size=2, max_size=5).filter(lambda values: np.std(values) > 1e-3)
 
 
 @given(NUMBERS, NUMBERS)
@@ -129,8 +130,7 @@ def test_beyond_their_spread_is_what_welchs_test_says(old: list[float], new: lis
     assert before
     assert after
     assert compare.beyond(before, after) == compare.beyond(after, before)
-    if before.std != 0 or after.std != 0:
-        assert compare.beyond(before, after) == (stats.ttest_ind(old, new, equal_var=False).pvalue <= 0.05)
+    assert compare.beyond(before, after) == (stats.ttest_ind(old, new, equal_var=False).pvalue <= 0.05)
 
 
 def test_numbers_without_spread_differ_if_they_are_not_the_same() -> None:
