@@ -14,10 +14,12 @@ from pipeline.report.sections.rate import best_within, rate_of, regimes, saturat
 from pipeline.report.summary import NONE
 
 TITLE = "Which vector quantizer?"
+SHARE = "utilization"
 
 
 def section(results: Results) -> Iterator[Text | Table]:
-    yield answer(results)
+    for dataset in results.plan["datasets"]:
+        yield answer(results, dataset)
     yield paragraph(HOW_TO_READ)
     yield from too_few_seeds(results)
     papers = joined([f"[{paper['title']}]({paper['url']})" for paper in results.papers.values()])
@@ -32,24 +34,18 @@ bits per latent, this one has the lowest error. Rows whose learning rate falls a
 others. A lattice has no fixed number of codes of which it could use a share."""
 
 
-def answer(results: Results) -> Table:
-    """A line per data set and kind of learning rate."""
-    measure = results.measures["test_mse"]
-    lines: list[Line] = []
-    for dataset in results.plan["datasets"]:
-        for title, rows in regimes(results, dataset):
-            codebooks = [row for row in rows if row.values("dead_codes")]
-            lines.append(
-                [
-                    Cell(f"{results.title(dataset)}, {title}", link=f"#{dataset}"),
-                    best(rank(rows, measure.key), measure.key),
-                    at_equal_rate(rows),
-                    best(rank(codebooks, "utilization", "above"), "utilization"),
-                    beside_jpeg(rows, jpeg.of_dataset(results, dataset)),
-                ]
-            )
-    heads = [f"lowest error ({measure.head})", "lowest error at equal rate", "largest share of codes in use", "JPEG at equal rate"]
-    return table(["", *heads], lines, left=5)
+def answer(results: Results, dataset: str) -> Table:
+    """A line per question, a column per kind of learning rate."""
+    measure, points = results.measures["test_mse"], jpeg.of_dataset(results, dataset)
+    columns = regimes(results, dataset)
+    codebooks = [[row for row in rows if row.values("dead_codes")] for _, rows in columns]
+    lines: list[Line] = [
+        [f"lowest error ({measure.head})", *(best(rank(rows, measure.key), measure.key) for _, rows in columns)],
+        ["lowest error at equal rate", *(at_equal_rate(rows) for _, rows in columns)],
+        ["largest share of codes in use", *(best(rank(rows, SHARE, "above"), SHARE) for rows in codebooks)],
+        ["JPEG at equal rate", *(beside_jpeg(rows, points) for _, rows in columns)],
+    ]
+    return table([results.title(dataset), *(title for title, _ in columns)], lines, left=1 + len(columns))
 
 
 def best(ranking: Ranking | None, key: str) -> Cell:
