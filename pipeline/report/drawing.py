@@ -158,7 +158,8 @@ def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any], band: bool
     """A column of the history per epoch: the mean of the seeds, and a band from the smallest to the largest."""
     epochs = row.history.groupby("epoch")[column]
     mean = epochs.mean()
-    axes.plot(mean.index, mean, label=row.title, markersize=4, **look)
+    (line,) = axes.plot(mean.index, mean, label=row.title, markersize=4, **look)
+    line.set_gid(svg.tip(f"{row.title}: {mean.iloc[-1]:.4g} after epoch {mean.index[-1]}"))
     if band:
         axes.fill_between(mean.index, epochs.min(), epochs.max(), color=row.colour, alpha=0.15, linewidth=0)
     axes.set_xlim(0.5, axes.dataLim.x1 + 0.5)

@@ -20,9 +20,7 @@ from pipeline.report.evidence.statistics import (
     Form,
     Region,
     holm,
-    largest,
     of_row,
-    times,
 )
 from pipeline.report.results import Results, Row
 
@@ -45,20 +43,19 @@ class Finding:
 
     Attributes:
         comparisons: see `Decision`.
-        p_holds, p_fails: two-sided p values of the claim and of its opposite; None for one seed.
+        p_holds, p_fails: two-sided p values of the claim and of its opposite.
         reason: why no number of seeds would decide.
     """
 
     comparisons: tuple[Comparison, ...] = ()
-    p_holds: float | None = None
-    p_fails: float | None = None
+    p_holds: float = 1.0
+    p_fails: float = 1.0
     reason: Reason | None = None
 
     @property
     def p(self) -> float | None:
-        if self.p_holds is None or self.p_fails is None or self.reason:
-            return None
-        return min(self.p_holds, self.p_fails)
+        """Of the claim or its opposite; None where nothing is estimated."""
+        return None if self.reason or self.by_seed else min(1.0, self.p_holds, self.p_fails)
 
     @property
     def true(self) -> list[bool]:
@@ -73,7 +70,8 @@ class Finding:
     @property
     def decided_alone(self) -> bool:
         """Whether the 95 % intervals would decide, without any correction."""
-        return both(*(one.p_holds for one in self.comparisons)) or any(both(one.p_fails) for one in self.comparisons)
+        holds = all(one.p_holds <= LEVEL for one in self.comparisons)
+        return holds or any(one.p_fails <= LEVEL for one in self.comparisons)
 
     def seeds_needed(self, level: float) -> int | None:
         """See `Comparison.seeds_needed`; so many that every comparison is decided."""
@@ -137,9 +135,9 @@ def settle(found: Finding, p_adjusted: float | None) -> tuple[Verdict, Reason | 
         if any(found.true) and not all(found.true):
             return Verdict.OPEN, Reason(Why.SEEDS_DISAGREE)
         return Verdict.HOLDS if all(found.true) else Verdict.FAILS, None
-    if found.p_holds is None or found.p_fails is None or p_adjusted is None or len(found.true) < FEWEST_SEEDS:
+    if len(found.true) < FEWEST_SEEDS:
         return Verdict.OPEN, Reason(Why.TOO_FEW_SEEDS)
-    if p_adjusted <= LEVEL:
+    if p_adjusted is not None and p_adjusted <= LEVEL:
         return Verdict.HOLDS if found.p_holds < found.p_fails else Verdict.FAILS, None
     return Verdict.OPEN, Reason(Why.CORRECTION if found.decided_alone else Why.SPREAD)
 
@@ -174,7 +172,7 @@ def contrast(test: Contrast, rows: Rows) -> Finding:
         comparison = compare(row, other, test.measure, where, test.by)
         comparison = dataclasses.replace(comparison, chosen_from=(len(ours), len(theirs)))
     ours_of, theirs_of = comparison.chosen_from
-    return Finding((comparison,), times(comparison.p_holds, ours_of), times(comparison.p_fails, theirs_of))
+    return Finding((comparison,), ours_of * comparison.p_holds, theirs_of * comparison.p_fails)
 
 
 def each_seed(test: EachSeed, rows: Rows) -> Finding:
@@ -208,10 +206,7 @@ def chain(test: Chain, rows: Rows) -> Finding:
     steps = tuple(
         compare(rows[after], rows[before], test.measure, where) for before, after in itertools.pairwise(names)
     )
-    fails = [step.p_fails for step in steps if step.p_fails is not None]
-    return Finding(
-        steps, largest(*(step.p_holds for step in steps)), min(1.0, len(steps) * min(fails)) if fails else None
-    )
+    return Finding(steps, max(step.p_holds for step in steps), len(steps) * min(step.p_fails for step in steps))
 
 
 def dominance(test: Dominance, rows: Rows) -> Finding:
@@ -225,17 +220,11 @@ def dominance(test: Dominance, rows: Rows) -> Finding:
     rate = compare(ours, theirs, test.rate, Region(-math.inf, 0.0, closed=True))
     no_less = dataclasses.replace(rate, region=Region(0.0, math.inf, closed=True))
     pairs = [(change, rate.estimate.values[seed]) for seed, change in error.estimate.values.items()]
-    dearer, cheaper = both(error.p_holds, rate.p_fails), both(error.p_fails, no_less.p_fails)
-    dearer |= all(change < 0 < extra for change, extra in pairs)
-    cheaper |= all(extra < 0 < change for change, extra in pairs)
-    reason = Reason(Why.RATES_DIFFER, (test.variant, test.against), more=dearer) if dearer or cheaper else None
-    holds, fails = largest(error.p_holds, rate.p_holds), largest(error.p_fails, no_less.p_holds)
-    return Finding((error, rate), holds, fails, reason=reason)
-
-
-def both(*p_values: float | None) -> bool:
-    """Whether all of them decide."""
-    return all(p is not None and p <= LEVEL for p in p_values)
+    dearer = max(error.p_holds, rate.p_fails) <= LEVEL or all(change < 0 < extra for change, extra in pairs)
+    cheaper = max(error.p_fails, no_less.p_fails) <= LEVEL or all(extra < 0 < change for change, extra in pairs)
+    reason = Reason(Why.RATES_DIFFER, (test.variant, test.against)) if dearer or cheaper else None
+    holds, fails = max(error.p_holds, rate.p_holds), max(error.p_fails, no_less.p_holds)
+    return Finding((error, rate), holds, fails, reason)
 
 
 KINDS: dict[type[Test], Callable[[Any, Rows], Finding]] = {

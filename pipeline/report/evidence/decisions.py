@@ -50,13 +50,11 @@ class Reason:
     Attributes:
         variants: those that were not run, or that the reason is about.
         measure: the one that is not recorded or not positive.
-        more: RATES_DIFFER: whether the claim's model spends more.
     """
 
     why: Why
     variants: tuple[str, ...] = ()
     measure: str = ""
-    more: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Decision:
         agree: with how many seeds the whole claim is true, of `n`.
         p: two-sided, of the claim or its opposite, before Holm's correction. For one comparison at most 0.05 exactly
             where the 95 % interval lies on one side; a choice of the best of several rows, and a chain one of whose
-            steps fails, are corrected by Bonferroni. None for a statement on each seed, and with one seed.
+            steps fails, are corrected by Bonferroni. None for a statement on each seed.
         p_adjusted: Holm's, over the `family` of claims of the same paper and origin on the data set.
         seeds_needed: about how many seeds would decide at the spread seen, whatever the other claims' p values are;
             MOST_SEEDS + 1 for more than MOST_SEEDS, None where it is decided or unknown.

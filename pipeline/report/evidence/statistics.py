@@ -134,25 +134,19 @@ class Comparison:
         return sum(value in self.region for value in self.estimate.values.values())
 
     @property
-    def p_holds(self) -> float | None:
+    def p_holds(self) -> float:
         """Two-sided p value of the mean's lying in the region: at most 0.05 where the 95 % interval does as a whole.
 
-        None for one seed.
+        1 for one seed, which is no evidence.
         """
-        if self.estimate.std is None:
-            return None
         low, high = self._bounds
-        one_sided = max(self._below(high, self.region.closed), 1 - self._below(low, not self.region.closed))
-        return min(1.0, 2 * one_sided)
+        return min(1.0, 2 * max(self._below(high, self.region.closed), 1 - self._below(low, not self.region.closed)))
 
     @property
-    def p_fails(self) -> float | None:
+    def p_fails(self) -> float:
         """The same of the mean's lying outside the region."""
-        if self.estimate.std is None:
-            return None
         low, high = self._bounds
-        one_sided = min(self._below(low, not self.region.closed), 1 - self._below(high, self.region.closed))
-        return min(1.0, 2 * one_sided)
+        return min(1.0, 2 * min(self._below(low, not self.region.closed), 1 - self._below(high, self.region.closed)))
 
     @property
     def effect(self) -> float | None:
@@ -192,25 +186,14 @@ class Comparison:
     def _below(self, bound: float, closed: bool) -> float:
         """One-sided p value of the mean's lying below the bound, or on it if `closed`, which matters without spread."""
         centre, std, n = self.estimate.centre, self.estimate.std, self.estimate.n
-        if not std or math.isinf(bound):
+        if math.isinf(bound) or std == 0:
             return float(not (centre < bound or (closed and centre == bound)))
-        return float(stats.t.cdf((centre - bound) / (std / math.sqrt(n)), n - 1))
+        return 0.5 if std is None else float(stats.t.cdf((centre - bound) / (std / math.sqrt(n)), n - 1))
 
 
 def half_width(std: float, n: int, level: float) -> float:
     """Half of Student's interval of the mean of n values at a confidence of 1 − level."""
     return std / math.sqrt(n) * float(stats.t.ppf(1 - level / 2, n - 1))
-
-
-def times(p: float | None, comparisons: int) -> float | None:
-    """Bonferroni's correction: a p value that is one of so many."""
-    return None if p is None else min(1.0, comparisons * p)
-
-
-def largest(*p_values: float | None) -> float | None:
-    """The p value of all hypotheses together; None where one is not known."""
-    known = [p for p in p_values if p is not None]
-    return max(known) if len(known) == len(p_values) else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

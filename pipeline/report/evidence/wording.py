@@ -108,7 +108,7 @@ def number(value: float, sign: str = "") -> str:
 
 def certainty(decision: Decision) -> str:
     """Seeds, effect size and p values."""
-    if decision.p is None or decision.main is None:
+    if decision.p is None or decision.main is None or decision.n < 2:
         return f"n = {decision.n}" if decision.n else ""
     effect = "" if decision.main.effect is None else f", d_z = {number(decision.main.effect)}"
     return (
@@ -163,7 +163,7 @@ def _spread(decision: Decision, _: Reason, __: Results) -> str:
 
 def _rates(decision: Decision, why: Reason, results: Results) -> str:
     error, rate = (results.measures[one.estimate.measure].title for one in decision.comparisons)
-    lower, more = ("lower", "more") if why.more else ("higher", "fewer")
+    lower, more = ("lower", "more") if decision.comparisons[1].estimate.mean > 0 else ("higher", "fewer")
     return f"{title(why.variants[0], results)} has the {lower} {error} at {more} {rate}"
 
 

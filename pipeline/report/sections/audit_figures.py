@@ -14,6 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
+from pipeline.report import summary, svg
 from pipeline.report.blocks import Figure
 from pipeline.report.describe import differences
 from pipeline.report.drawing import WIDTH, by_epoch, looks, plain, scale_errors
@@ -406,7 +407,8 @@ def bars_of(shown: Sequence[Row], measure: str) -> Drawing:
     figure, axes = bars(shown)
     for place, row in enumerate(reversed(shown)):
         values = row.values(measure)
-        axes.barh(place, float(np.mean(values)), color=row.colour, alpha=0.6)
+        (bar,) = axes.barh(place, float(np.mean(values)), color=row.colour, alpha=0.6)
+        bar.set_gid(svg.tip(f"{row.title}: {summary.number(row, measure)} {row.measure(measure).unit}".strip()))
         axes.plot(values, [place] * len(values), color="black", marker=".", linestyle="", markersize=4)
     axes.set_xlabel(shown[0].measure(measure).head)
     return figure
