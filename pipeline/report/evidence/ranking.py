@@ -58,4 +58,4 @@ def p_better(best: Row, other: Row, measure: str, side: str) -> float:
         found = compare(best, other, measure, region(side, None, "difference"))
     except NotDecidableError:
         return 1.0
-    return found.p_holds if found.p_holds is not None and found.estimate.n >= FEWEST_SEEDS else 1.0
+    return found.p_holds if found.estimate.n >= FEWEST_SEEDS else 1.0

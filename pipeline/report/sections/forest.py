@@ -6,8 +6,10 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
@@ -76,9 +78,7 @@ def shown(decisions: Sequence[Decision]) -> dict[str, list[Decision]]:
     for decision in decisions:
         claims.setdefault(decision.claim.id, []).append(decision)
     return {
-        name: several
-        for name, several in claims.items()
-        if any(one.verdict is not Verdict.NOT_RUN for one in several)
+        name: several for name, several in claims.items() if any(one.verdict is not Verdict.NOT_RUN for one in several)
     }
 
 
@@ -95,11 +95,12 @@ def figure(results: Results, decisions: Sequence[Decision]) -> Iterator[Figure]:
 
 CAPTION = """Each line is a claim, in italics where this project asks it and not the paper. A small dot is a seed: the
 number of the model that the claim speaks of, divided by that of the model it is compared with (for differences, by the
-other's mean). The upright stroke is their mean, the bar its 95 % interval, which is drawn from three seeds on. Shaded
-is the side that the claim names: the claim holds where the whole bar lies in it and the correction for several claims
-leaves it so. A triangle stands for a
-seed beyond the axis. With several data sets, they follow from top to bottom in the order of the columns. Of a claim that several comparisons decide, the one furthest from the claim is drawn. At the right the
-verdict, and of how many seeds the claim is true. A claim about each seed by itself has no dots."""
+other's mean); a triangle lies beyond the axis. The upright stroke is their mean, the bar its 95 % interval, which is
+drawn from three seeds on. Shaded is the side that the claim names: the claim holds where the whole bar lies in it and
+the correction for several claims leaves it so. Of several comparisons that decide a claim, the one furthest from the
+claim is drawn. Several data sets follow from top to bottom in the order of the columns. At the right the verdict, and
+of how many seeds the claim is true. A claim about each seed by itself has no dots. Numbers:
+[verdicts in full](#verdicts)."""
 
 
 # the drawing
@@ -134,7 +135,7 @@ def draw(results: Results, claims: dict[str, list[Decision]]) -> Drawing:
     limits = span([found for line in lines for one in line.decisions if (found := ratio(one))])
     axes.set(xscale="log", xlim=limits, ylim=(height, 0))
     axes.axvline(1, color="#888888", linewidth=0.8, zorder=1)
-    unit = (WIDTH - left - right)  # inches that the axis is wide
+    unit = WIDTH - left - right  # inches that the axis is wide
     for top, text in heads:
         axes.text(-left / unit, top, text, transform=axes.get_yaxis_transform(), fontweight="bold", va="center")
     for line in lines:
@@ -201,14 +202,15 @@ def span(ratios: Sequence[Ratio]) -> tuple[float, float]:
 def label(axes: Axes, line: Line, results: Results) -> None:
     """The claim in words, which leads to its numbers, and below in small what is compared."""
     first = line.decisions[0].claim
-    style = {"ha": "right", "va": "center", "transform": axes.get_yaxis_transform()}
+    style: dict[str, Any] = {"ha": "right", "va": "center", "transform": axes.get_yaxis_transform()}
     small = compared(line.decisions, results)
     texts = [*line.label, *([small] if small else [])]
     for number, text in enumerate(texts):
         place = line.middle + 0.145 * (number - (len(texts) - 1) / 2)
-        faint = {"fontsize": 7, "color": "#666666"} if number == len(line.label) else {"fontsize": 8.5}
-        faint |= {"fontstyle": "italic"} if first.origin == "ours" and number < len(line.label) else {}
-        axes.text(-0.02, place, text, url="#verdicts", **style, **faint)
+        look: dict[str, Any] = {"fontsize": 8.5, "fontstyle": "italic" if first.origin == "ours" else "normal"}
+        if number == len(line.label):
+            look = {"fontsize": 7, "color": "#666666"}
+        axes.text(-0.02, place, text, url="#verdicts", **style, **look)
     axes.axhline(line.bottom, color="#EEEEEE", linewidth=0.6, zorder=0)
 
 
@@ -276,7 +278,7 @@ def factor_of(value: float) -> str:
 
 def legend(figure: Drawing) -> None:
     """The marks, each with its word, and the shade."""
-    handles = [
+    handles: list[Artist] = [
         Line2D([], [], marker=shape, color=colour, markerfacecolor=colour if filled else "white", linestyle="")
         for shape, colour, filled in MARKS.values()
         if shape

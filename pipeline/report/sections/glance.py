@@ -88,7 +88,9 @@ SAYINGS: dict[str, list[list[Saying]]] = {  # paper → sentences → what stand
                 "the lattice uses more than 90 % of the K codes",
                 "the lattice uses less than 90 % of the K codes",
             ),
-            Saying("vq-collapses", "VQ-VAE uses less than 10 % of the K codes", "VQ-VAE uses more than 10 % of the K codes"),
+            Saying(
+                "vq-collapses", "VQ-VAE uses less than 10 % of the K codes", "VQ-VAE uses more than 10 % of the K codes"
+            ),
         ],
         [
             Saying("lattice-halves-time-of-vq", *HALF, "the whole training"),
@@ -180,7 +182,8 @@ def state(decision: Decision) -> str:
         case Verdict.OPEN:
             return "open"
         case Verdict.NOT_JUDGED if decision.reason and decision.reason.why is Why.RATES_DIFFER:
-            return "dearer" if decision.reason.more else "cheaper"
+            error = decision.comparisons[0].estimate
+            return "dearer" if error.mean < 0 else "cheaper"
     return ""
 
 

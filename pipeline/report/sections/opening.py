@@ -23,10 +23,10 @@ def section(results: Results) -> Iterator[Text | Table]:
     yield paragraph(HOW_TO_READ)
     yield from too_few_seeds(results)
     papers = joined([f"[{paper['title']}]({paper['url']})" for paper in results.papers.values()])
-    yield paragraph(f"""An autoencoder with a quantizer turns an image into a few integers and back. The rows
-        of this report differ in nothing but the quantizer and its settings; it compares how well images come back, how
-        many codes are used, how many bits they carry and how long training takes, and follows {papers}. Everything was computed from the result files of this run; the [glossary](#glossary) explains the
-        terms.""")
+    yield paragraph(f"""An autoencoder with a quantizer turns an image into a few integers and back. The rows of this
+        report differ in nothing but the quantizer and its settings; it compares how well images come back, how many
+        codes are used, how many bits they carry and how long training takes, and follows {papers}. Everything was
+        computed from the result files of this run; the [glossary](#glossary) explains the terms.""")
 
 
 HOW_TO_READ = """**Bold**: the seeds tell the row apart from every other. "Up to 5 bits": of the rows that need no more
@@ -59,7 +59,9 @@ def best(ranking: Ranking | None, key: str) -> Cell:
         return markdown(f"{named(ranking.best, key)}, the only row")
     if not ranking.enough:
         return markdown(f"{named(ranking.best, key)}; next {named(others[0], key)}")
-    return markdown(f"{named(ranking.best, key)}; not told apart: {'; '.join(few([escape(row.title) for row in others]))}")
+    return markdown(
+        f"{named(ranking.best, key)}; not told apart: {'; '.join(few([escape(row.title) for row in others]))}"
+    )
 
 
 def named(row: Row, key: str) -> str:
@@ -76,14 +78,15 @@ def named(row: Row, key: str) -> str:
 def at_equal_rate(rows: Sequence[Row]) -> Cell:
     """The best row up to each whole number of bits at which it is another."""
     steps = [
-        f"up to {bits} bits: " + (f"**{escape(ranking.best.title)}**" if ranking.decided else escape(ranking.best.title))
+        f"up to {bits} bits: "
+        + (f"**{escape(ranking.best.title)}**" if ranking.decided else escape(ranking.best.title))
         for bits, ranking in best_within(rows)
     ]
     return markdown("; ".join(steps) or NONE)
 
 
 def beside_jpeg(rows: Sequence[Row], points: Sequence[jpeg.Point]) -> Cell:
-    """At how many rows' rates JPEG has the lower error; rows that need fewer bits or more than JPEG does are counted."""
+    """At how many rows' rates JPEG has the lower error, and how many rows need fewer bits or more than JPEG does."""
     pairs = [(row, jpeg.error_at(points, bits)) for row in rows if (bits := per_pixel(row))]
     known = [(row, error) for row, error in pairs if error is not None]
     if not known:
@@ -106,6 +109,7 @@ def too_few_seeds(results: Results) -> Iterator[Text]:
     if few_rows:
         which = "Every row was" if len(few_rows) == len(results.rows) else f"{len(few_rows)} rows were"
         most = max(len(row.seeds) for row in few_rows)
-        yield paragraph(f"""**Too few seeds to decide.** {which} trained with {"one seed" if most == 1 else f"{most} seeds"};
-            only from {FEWEST_SEEDS} on does an interval decide anything. What stands here is what these seeds show, and
-            no more: name more in `grid.seeds`.""")
+        seeds = "one seed" if most == 1 else f"{most} seeds"
+        yield paragraph(f"""**Too few seeds to decide.** {which} trained with {seeds}; only from {FEWEST_SEEDS} on does
+            an interval decide anything. What stands here is what these seeds show, and no more: name more in
+            `grid.seeds`.""")

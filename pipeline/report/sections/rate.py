@@ -117,7 +117,9 @@ def at_each_rate(shown: Sequence[Regime]) -> Table:
     if not any(len(row.seeds) >= FEWEST_SEEDS for regime in shown for row in regime.rows):
         heads, lines = heads[:-1], [line[:-1] for line in lines]
     found = table(heads, lines, left=2, title="The lowest error at no more than so many bits per latent")
-    return replace(found, columns=[*found.columns[:5], *(replace(column, align="left") for column in found.columns[5:])])
+    return replace(
+        found, columns=[*found.columns[:5], *(replace(column, align="left") for column in found.columns[5:])]
+    )
 
 
 # the figure
@@ -169,13 +171,22 @@ def point(panel: Axes, row: Row, look: dict[str, Any], scale: float) -> None:
     bound = saturated(row)
     if bound:
         panel.plot([x, bound / scale], [y, y], color=look["color"], linestyle=":", marker="|", markevery=[1])
-        panel.annotate(f"at most {bound / scale:.3g}", (x, y), (0, 7), textcoords="offset points", fontsize=8, ha="center")
+        panel.annotate(
+            f"at most {bound / scale:.3g}", (x, y), (0, 7), textcoords="offset points", fontsize=8, ha="center"
+        )
     deviation = rate.std and rate.std / scale
     drawn = panel.errorbar(
-        x, y, xerr=deviation, yerr=error.std, label="_" + row.title, capsize=2, markersize=6, **{**look, "linestyle": ""}
+        x,
+        y,
+        xerr=deviation,
+        yerr=error.std,
+        label="_" + row.title,
+        capsize=2,
+        markersize=6,
+        **{**look, "linestyle": ""},
     )
-    text = f"{row.title}: MSE {summary.number(row, 'test_mse')} at {summary.number(row, 'bits_per_latent')} bits per latent"
-    drawn.lines[0].set_gid(svg.tip(text))
+    needs = f"{summary.number(row, 'bits_per_latent')} bits per latent"
+    drawn.lines[0].set_gid(svg.tip(f"{row.title}: MSE {summary.number(row, 'test_mse')} at {needs}"))
 
 
 def names(panel: Axes, rows: Sequence[Row], scale: float) -> None:
@@ -215,7 +226,7 @@ def front(panel: Axes, rows: Sequence[Row], scale: float) -> None:
         x, y = (saturated(row) or place(row, 1.0)[0]) / scale, place(row, scale)[1]
         if not steps or y < steps[-1][1]:
             steps.append((x, y))
-    style = {"color": "#BBBBBB", "linewidth": 1.5, "zorder": 0.5, "drawstyle": "steps-post"}
+    style: dict[str, Any] = {"color": "#BBBBBB", "linewidth": 1.5, "zorder": 0.5, "drawstyle": "steps-post"}
     panel.plot(*zip(*steps, strict=True), label="lowest error at no more bits", **style)
 
 

@@ -236,8 +236,7 @@ def against(
 
 def scale(panel: Axes, measure: str) -> None:
     """Counts on a log axis, errors where they span enough."""
-    low, high = panel.dataLim.intervaly
-    if measure in ("codes_in_use", "quantizer_parameters") and low > 0:
+    if measure in ("codes_in_use", "quantizer_parameters") and panel.dataLim.y0 > 0:
         panel.set_yscale("log")
         plain(panel.yaxis)
     elif measure == "test_mse":

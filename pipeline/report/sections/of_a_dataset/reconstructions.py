@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -55,7 +56,7 @@ def draw(rows: Sequence[Row]) -> Drawing:
     figure = plt.figure()
     width, height = LEFT + wide * len(originals), high * len(lines)
     figure.set_size_inches(width / figure.dpi, height / figure.dpi)
-    small = {"fontsize": 8, "color": "#555555", "ha": "center", "va": "top"}
+    small: dict[str, Any] = {"fontsize": 8, "color": "#555555", "ha": "center", "va": "top"}
     for line, (name, images) in enumerate(lines):
         top = height - line * high
         figure.text((LEFT - 14) / width, (top - shape[0] / 2) / height, name, ha="right", va="center")
