@@ -64,6 +64,7 @@ class Side:
         self._pipe.close()
         self._process.join(5)
         self._process.kill()
+        self._process.join()
 
 
 class _There(clock.Elsewhere):

@@ -169,6 +169,10 @@ def test_gamma_runs_the_rows_again_that_take_it_from_the_default(clean: Path) ->
     changes = readme(clean, "dvc metrics diff")
     assert "photos.lattice.test_mse" in changes
     assert not re.search(r"photos\.(vq|lattice_dense)\.", changes)
+    readme(clean, "python -m pipeline.report --against HEAD")
+    compared = (clean / "reports/compared.md").read_text(encoding="utf-8")
+    assert re.search(r"`quantizer.gamma` +\| 1.0 +\| -1.0 +\| photos-lattice +\|", compared)
+    assert "0 of 31 verdicts that both have differ." in compared
     assert "workspace" in readme(clean, "dvc exp show")
 
 
@@ -442,16 +446,23 @@ class Dots(Dataset):
             np.save(folder / f"{split}.npy", images)
         return {}
 '''
+CLAIM = """- id: mine-has-few-codes
+  claim: My quantizer uses few codes
+  source: nowhere
+  test: {kind: each_seed, measure: mine, variants: [mine], side: below, limit: 8}
+"""
 MEASURE = """    Measure("mine", "My measure", lambda m: 7.0, better="lower", split="test"),
 """
 
 
 def test_what_is_added_touches_its_own_file_and_params(clean: Path) -> None:
-    """A quantizer, a data set, a measure and a sweep; all of them reach the report by their names."""
+    """A quantizer, a data set, a measure, a claim and a sweep; all of them reach the report by their names."""
     (clean / "pipeline/quantizers/mine.py").write_text(QUANTIZER)
     (clean / "pipeline/datasets/dots.py").write_text(DATASET)
     usage = clean / "pipeline/metrics/usage.py"
     usage.write_text(usage.read_text().replace("MEASURES = [\n", "MEASURES = [\n" + MEASURE))
+    with (clean / "pipeline/papers/balance.yaml").open("a") as file:
+        file.write(CLAIM)
     sweep = {"setting": "quantizer.num_codes", "values": [4, 8], "variants": ["mine"], "title": "My sweep"}
     change(clean, variants={"mine": {"quantizer": {"name": "mine"}}}, sweeps={"few": sweep})
     change(clean, grid={"datasets": ["dots"], "variants": ["mine"], "sweeps": ["mine_few_4", "mine_few_8"]})
@@ -460,7 +471,10 @@ def test_what_is_added_touches_its_own_file_and_params(clean: Path) -> None:
     rows |= {f"{stage}_sweep@dots-mine_few_{value}" for stage in ("train", "evaluate") for value in (4, 8)}
     assert ran(output) == {"plan", "download@dots", "preprocess@dots", "report"} | rows
     touched = {line[3:] for line in git_status(clean) if not re.match(r"reports/|dvc\.lock", line[3:])}
-    source = {"pipeline/quantizers/mine.py", "pipeline/datasets/dots.py", "pipeline/metrics/usage.py", "params.yaml"}
-    assert touched == source
+    source = {"quantizers/mine.py", "datasets/dots.py", "metrics/usage.py", "papers/balance.yaml"}
+    assert touched == {"params.yaml", *(f"pipeline/{name}" for name in source)}
     report = (clean / "reports/report.md").read_text()
-    assert [name for name in ("My quantizer", "Dots", "My measure", "My sweep") if name not in report] == []
+    names = ("My quantizer", "Dots", "My measure", "My sweep", "My quantizer uses few codes")
+    assert [name for name in names if name not in report] == []
+    verdicts = {one["claim"]: one["verdict"] for one in files.read_json(clean / "reports/decisions.json")}
+    assert verdicts["mine-has-few-codes"] == "holds"
