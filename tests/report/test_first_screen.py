@@ -21,6 +21,7 @@ from pipeline.report.evidence.decisions import Decision, Verdict
 from pipeline.report.evidence.ranking import rank
 from pipeline.report.results import Results, Row, read_results
 from pipeline.report.sections import forest, glance, opening, rate
+from pipeline.report.sections.of_a_dataset import paper_form
 
 LESS = Contrast(kind="contrast", measure="test_mse", variant="a", against="b", side="below")
 HALF = Contrast(kind="contrast", measure="seconds", variant="a", against="b", by="ratio", side="below", limit=0.5)
@@ -209,6 +210,21 @@ def test_the_answer_stands_first(results: Results) -> None:
     share = "largest share of codes in use"
     assert questions == ["lowest error (MSE on test)", "lowest error at equal rate", share, "JPEG at equal rate"]
     assert "LL-VQ-VAE (0.00" in lines[2]
+
+
+def test_what_is_different_from_the_paper_stands_beside_it() -> None:
+    """Epochs and batches, not sizes and seeds; rows at a constant learning rate do not count."""
+    train = {"epochs": 3, "batch_size": 8, "lr": 0.001, "max_images": None, "lr_decay": 0.0}
+    settings = {"model": {"dim": 64, "hidden": [64]}, "train": train, "quantizer": {"name": "vq", "num_codes": 512}}
+    published = dataclasses.replace(row("vq", "celeba", test_mse=LOW), settings=settings)
+    steady = dataclasses.replace(
+        row("lattice", "celeba", test_mse=LOW), settings={**settings, "train": {"lr_decay": 1.0}}
+    )
+    (said,) = paper_form.unlike(results_of(published, steady), "celeba")
+    assert "as published: `train.epochs = 3` (there 5); `train.batch_size = 8` (there 64). What" in said.markdown
+    (said,) = paper_form.unlike(results_of(dataclasses.replace(published, dataset="ffhq")), "ffhq")
+    assert "`train.batch_size = 8` (there 32); `model.hidden = [64]` (there [16, 32]). What" in said.markdown
+    assert not list(paper_form.unlike(results_of(steady), "celeba"))
 
 
 # the forest plot

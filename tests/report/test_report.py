@@ -239,7 +239,7 @@ def test_published_numbers_stand_beside_measured_ones_only_where_there_are_some(
     line = next(cells(line) for line in first if line.startswith("| [LL-VQ-VAE][fashion_mnist-lattice]"))
     published = papers.read()["ll_vq_vae"]["results"]["fashion_mnist"]["rows"]["lattice"]
     assert {str(published["mse"]), f"{published['codes']:,}", str(published["duration"])} <= set(line)
-    assert photos.count("The paper has no numbers for this data set.") == 1
+    assert photos.count("of the rows as published: a data set of which it has no numbers. What") == 1
     assert "MSE, paper" not in photos
 
 
