@@ -124,9 +124,12 @@ def scale_errors(axes: Axes) -> None:
 
 
 class FewTicks(Locator):
-    """Ticks of a log axis at round numbers: the fewest kind of which at least four lie on the axis."""
+    """Ticks of a log axis at round numbers: the fewest kind of which at least `least` lie on the axis."""
 
     KINDS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0))
+
+    def __init__(self, least: int = 4) -> None:
+        self.least = least
 
     def __call__(self) -> Sequence[float]:
         return self.tick_values(*sorted(self.axis.get_view_interval()))  # type: ignore[union-attr]
@@ -135,14 +138,14 @@ class FewTicks(Locator):
         powers = 10.0 ** np.arange(math.floor(math.log10(vmin)), math.ceil(math.log10(vmax)) + 1)
         for steps in self.KINDS:
             ticks = [step * power for power in powers for step in steps if vmin <= step * power <= vmax]
-            if len(ticks) >= 4:
+            if len(ticks) >= self.least:
                 return ticks
         return list(MaxNLocator(5).tick_values(vmin, vmax))
 
 
-def plain(axis: Axis) -> None:
-    """Plain numbers at the ticks of a log axis."""
-    axis.set_major_locator(FewTicks())
+def plain(axis: Axis, least: int = 4) -> None:
+    """Plain numbers at the ticks of a log axis; see `FewTicks`."""
+    axis.set_major_locator(FewTicks(least))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axis.set_minor_locator(NullLocator())
 

@@ -23,6 +23,7 @@ from pipeline.report.evidence import wording
 from pipeline.report.evidence.decisions import Decision, Verdict
 from pipeline.report.evidence.statistics import FEWEST_SEEDS, Comparison
 from pipeline.report.results import Results
+from pipeline.report.sections.verdicts import anchor
 
 MARKS = {  # verdict → marker, colour of Okabe and Ito's palette, whether it is filled
     Verdict.HOLDS: ("o", "#009E73", True),
@@ -210,7 +211,7 @@ def label(axes: Axes, line: Line, results: Results) -> None:
         look: dict[str, Any] = {"fontsize": 8.5, "fontstyle": "italic" if first.origin == "ours" else "normal"}
         if number == len(line.label):
             look = {"fontsize": 7, "color": "#666666"}
-        axes.text(-0.02, place, text, url="#verdicts", **style, **look)
+        axes.text(-0.02, place, text, url=f"#{anchor(first)}", **style, **look)
     axes.axhline(line.bottom, color="#EEEEEE", linewidth=0.6, zorder=0)
 
 

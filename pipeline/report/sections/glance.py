@@ -13,6 +13,7 @@ from pipeline.report.evidence.decisions import Decision, Verdict, Why
 from pipeline.report.evidence.statistics import FEWEST_SEEDS
 from pipeline.report.results import Results
 from pipeline.report.sections import forest
+from pipeline.report.sections.verdicts import anchor
 
 TITLE = "The papers' claims"
 
@@ -221,7 +222,7 @@ def glance(results: Results, decisions: Sequence[Decision]) -> Table:
     """A line per claim that was tested, a column per data set."""
     lines: list[Line] = [
         [
-            Cell(several[0].claim.claim, link="#verdicts"),
+            Cell(several[0].claim.claim, link=f"#{anchor(several[0].claim)}"),
             wording.place(several[0].claim) + (" (ours)" if several[0].claim.origin == "ours" else ""),
             *(mark(decision, results) for decision in several),
         ]

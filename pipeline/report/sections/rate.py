@@ -144,15 +144,15 @@ def draw(shown: Sequence[Regime], points: Sequence[jpeg.Point]) -> Drawing:
     rates = [place(row, scale or 1.0)[0] for row in every]
     axes[0][0].set_xlim(min(rates) / 1.4, 1.3 * max(rates))
     for panel, (_, rows) in zip(axes[:, 0], shown, strict=True):
-        for axis in (panel.xaxis, panel.yaxis):
-            plain(axis)
+        plain(panel.xaxis, least=5)
+        plain(panel.yaxis)
         names(panel, rows, scale or 1.0)
     axes[-1][0].set_xlabel("rate, bits per latent" if scale else "rate, bits per pixel")
     if scale:
         functions = (lambda x: np.asarray(x) * scale, lambda x: np.asarray(x) / scale)
         edge = axes[-1][0].secondary_xaxis(-0.2, functions=functions)
         edge.set_xlabel("rate, bits per pixel")
-        plain(edge.xaxis)
+        plain(edge.xaxis, least=5)
     return figure
 
 

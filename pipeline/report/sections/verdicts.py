@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.papers import PAPERS
+from pipeline.papers import PAPERS, Claim
 from pipeline.report import summary
-from pipeline.report.blocks import Block, Cell, Heading, Line, Table, Text, bullets, code, paragraph, table
+from pipeline.report.blocks import Block, Cell, Heading, Line, Table, Text, bullets, escape, paragraph, table
 from pipeline.report.describe import link
 from pipeline.report.evidence import published, wording
 from pipeline.report.evidence.claims import judge
@@ -55,17 +55,33 @@ def rules(decisions: Sequence[Decision]) -> Text:
 
 def full(results: Results, decisions: Sequence[Decision]) -> Table:
     """A line per claim and data set."""
+    named = dict.fromkeys(decision.claim.id for decision in decisions)
     lines: list[Line] = [
         [
-            code(decision.claim.id),
-            decision.claim.claim,
+            Cell(
+                f"{escape(decision.claim.claim)} `{decision.claim.id}`",
+                "markdown",
+                anchor=anchor(decision.claim) if named.pop(decision.claim.id, "seen") is None else "",
+            ),
             Cell(results.title(decision.dataset), link=f"#{decision.dataset}"),
+            ": ".join(filter(None, (wording.word(decision), why(decision, results)))),
+            wording.numbers(decision, results) or NONE,
+            wording.certainty(decision) or NONE,
             printed(decision.published, decision.dataset),
-            wording.sentence(decision, results),
         ]
         for decision in decisions
     ]
-    return table(["", "claim", "data set", "published", "verdict"], lines, left=5)
+    return table(["claim", "data set", "verdict", "measured", "n, effect, p", "published"], lines, left=6)
+
+
+def why(decision: Decision, results: Results) -> str:
+    """Why there is no answer, and how many seeds would give one."""
+    return "; ".join(filter(None, (wording.reason(decision, results), wording.needed(decision))))
+
+
+def anchor(claim: Claim) -> str:
+    """Where a claim's numbers stand."""
+    return f"verdict-{claim.id}"
 
 
 def printed(numbers: Sequence[Published], dataset: str) -> str:
