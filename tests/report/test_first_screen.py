@@ -188,6 +188,7 @@ def test_what_was_not_run_is_said_once(tmp_path: Path) -> None:
     tested = [line for line in page.splitlines() if '<a id="verdict-' in line]
     assert f"Not tested: {claims - 3} claims that need rows which are not in this run: `vq`, " in page
     assert "not run: " not in page
+    assert "figure-forest" not in page  # nothing is compared with anything
     assert {"lattice-has-d-parameters", "lattice-does-not-collapse", "lattice-meets-target-k"} <= {
         line.split("`")[1] for line in tested
     }

@@ -84,9 +84,9 @@ def shown(decisions: Sequence[Decision]) -> dict[str, list[Decision]]:
 
 
 def figure(results: Results, decisions: Sequence[Decision]) -> Iterator[Figure]:
-    """One figure, or none where no claim was tested."""
+    """One figure, or none where nothing was compared."""
     claims = shown(decisions)
-    if not claims:
+    if not any(ratio(one) for several in claims.values() for one in several):
         return
     verdicts = [one.verdict for several in claims.values() for one in several]
     counted = ", ".join(f"{wording.WORDS[kind]}: {verdicts.count(kind)}" for kind in MARKS if kind in verdicts)
