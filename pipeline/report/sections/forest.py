@@ -129,7 +129,7 @@ def draw(results: Results, claims: dict[str, list[Decision]]) -> Drawing:
     heads, lines, height = arrange(results, list(claims.values()))
     datasets = results.plan["datasets"]
     wide = COLUMN[min(len(datasets), len(COLUMN)) - 1]
-    left, right, above, below = 3.55, 0.1 + wide * len(datasets), 0.45 if len(datasets) == 1 else 0.9, 0.95
+    left, right, above, below = 3.55, 0.1 + wide * len(datasets), 0.45 if len(datasets) == 1 else 1.5, 0.95
     total = height + above + below
     figure = plt.figure(figsize=(WIDTH, total))
     axes = figure.add_axes((left / WIDTH, below / total, (WIDTH - left - right) / WIDTH, height / total))
@@ -145,7 +145,7 @@ def draw(results: Results, claims: dict[str, list[Decision]]) -> Drawing:
             draw_ratio(axes, one, line, number, wording.sentence(one, results))
             mark(axes, one, 1 + (0.1 + wide * (number + 0.25)) / unit, line.middle, wording.sentence(one, results))
     for number, dataset in enumerate(datasets):
-        place, turned = 1 + (0.1 + wide * (number + 0.1)) / unit, 0 if len(datasets) == 1 else 50
+        place, turned = 1 + (0.1 + wide * (number + 0.1)) / unit, 0 if len(datasets) == 1 else 90
         across = axes.get_yaxis_transform()
         axes.text(place, -0.08, results.title(dataset), transform=across, fontsize=9, rotation=turned)
     ticks(axes, limits)
@@ -166,7 +166,8 @@ def arrange(results: Results, claims: Sequence[list[Decision]]) -> tuple[list[tu
             heads.append((y + 0.14, str(results.papers[paper]["short"])))
             y += 0.3
         text = textwrap.wrap(decisions[0].claim.claim, LABEL)
-        tall = max(0.145 * (len(text) + bool(compared(decisions, results))), OFFSET * len(decisions)) + 0.13
+        dots = OFFSET * len(decisions) * any(map(ratio, decisions))
+        tall = max(0.145 * (len(text) + bool(compared(decisions, results))), dots) + 0.13
         lines.append(Line(decisions, text, y, y + tall))
         y += tall
     return heads, lines, y
@@ -260,6 +261,8 @@ def mark(axes: Axes, decision: Decision, x: float, y: float, told: str) -> None:
 def ticks(axes: Axes, limits: tuple[float, float]) -> None:
     """Equal in the middle, factors on both sides."""
     factors = (1.25, 1.5, 2.0) if max(1 / limits[0], limits[1]) < 3 else (2.0, 4.0, 8.0, 16.0, 32.0)
+    if limits[1] / limits[0] > 100:
+        factors = (4.0, 16.0)
     places = [*(1 / factor for factor in factors), 1.0, *factors]
     axes.xaxis.set_major_locator(FixedLocator([place for place in places if limits[0] <= place <= limits[1]]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: factor_of(value)))
