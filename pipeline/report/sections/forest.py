@@ -260,7 +260,7 @@ def mark(axes: Axes, decision: Decision, x: float, y: float, told: str) -> None:
 
 def ticks(axes: Axes, limits: tuple[float, float]) -> None:
     """Equal in the middle, factors on both sides."""
-    factors = (1.25, 1.5, 2.0) if max(1 / limits[0], limits[1]) < 3 else (2.0, 4.0, 8.0, 16.0, 32.0)
+    factors: tuple[float, ...] = (1.25, 1.5, 2.0) if max(1 / limits[0], limits[1]) < 3 else (2.0, 4.0, 8.0, 16.0, 32.0)
     if limits[1] / limits[0] > 100:
         factors = (4.0, 16.0)
     places = [*(1 / factor for factor in factors), 1.0, *factors]
