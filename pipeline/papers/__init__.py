@@ -177,6 +177,7 @@ class Paper(Section):
     claims: list[dict[str, Any]]
     authors: str = ""
     seeds: PositiveInt = 1
+    trained: dict[str, dict[str, Any]] = Field(default={})
     hardware: str = ""
     hardware_short: str = ""
     capacity: PositiveInt = 1

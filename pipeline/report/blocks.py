@@ -42,6 +42,7 @@ class Cell:
         kind: `plain` text, `code`, or inline `markdown`.
         link: where it leads: an address, an anchor of the report (`#speed`), or settings/<row>.yaml.
         value: what its column is sorted by; without it, the text.
+        anchor: what links to it name.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Cell:
     link: str = ""
     value: float | None = None
     bold: bool = False
+    anchor: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,16 @@ def link(row: Row) -> Cell:
     return Cell(row.title, link=f"settings/{row.name}.yaml")
 
 
+def joined(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def few(names: Sequence[str], most: int = 3) -> list[str]:
+    """The first names, and how many more there are."""
+    return [*names[:most], f"{len(names) - most} more"] if len(names) > most + 1 else list(names)
+
+
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted key → value; without the quantizer's name, which the table of the rows shows."""
     pairs = {f"{part}.{key}": value for part in PARTS for key, value in settings[part].items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import io
+import math
 import multiprocessing
 import os
 import sys
@@ -22,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 from PIL import Image
 
 from pipeline.report import svg
@@ -119,12 +120,32 @@ def scale_errors(axes: Axes) -> None:
     low, high = axes.dataLim.intervaly
     if low > 0 and high / low > 3:
         axes.set_yscale("log")
-        plain(axes.yaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
+        plain(axes.yaxis)
 
 
-def plain(axis: Axis, steps: tuple[float, ...]) -> None:
-    """Plain numbers at `steps` times the powers of ten of a log axis."""
-    axis.set_major_locator(LogLocator(subs=steps))
+class FewTicks(Locator):
+    """Ticks of a log axis at round numbers: the fewest kind of which at least `least` lie on the axis."""
+
+    KINDS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0))
+
+    def __init__(self, least: int = 4) -> None:
+        self.least = least
+
+    def __call__(self) -> Sequence[float]:
+        return self.tick_values(*sorted(self.axis.get_view_interval()))  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        powers = 10.0 ** np.arange(math.floor(math.log10(vmin)), math.ceil(math.log10(vmax)) + 1)
+        for steps in self.KINDS:
+            ticks = [step * power for power in powers for step in steps if vmin <= step * power <= vmax]
+            if len(ticks) >= self.least:
+                return ticks
+        return list(MaxNLocator(5).tick_values(vmin, vmax))
+
+
+def plain(axis: Axis, least: int = 4) -> None:
+    """Plain numbers at the ticks of a log axis; see `FewTicks`."""
+    axis.set_major_locator(FewTicks(least))
     axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     axis.set_minor_locator(NullLocator())
 
@@ -144,4 +165,5 @@ def by_epoch(axes: Axes, row: Row, column: str, look: dict[str, Any], band: bool
     line.set_gid(svg.tip(f"{row.title}: {mean.iloc[-1]:.4g} after epoch {mean.index[-1]}"))
     if band:
         axes.fill_between(mean.index, epochs.min(), epochs.max(), color=row.colour, alpha=0.15, linewidth=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, axes.dataLim.x1 + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

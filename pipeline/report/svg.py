@@ -28,6 +28,7 @@ def tidy(text: str, key: str, alt: str) -> str:
     root.attrib.update({"role": "img", "aria-label": alt})
     defined = {name: f"{key}-{name}" for one in root.iter(f"{{{SVG}}}defs") for name in ids(one)}
     for element in root.iter():
+        element.attrib.pop("target", None)  # a link within the page stays in its window
         name = element.attrib.pop("id", "")
         if name in defined:
             element.set("id", defined[name])

@@ -10,6 +10,8 @@ import made_up
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_report import SOME
 from matplotlib import image
 from matplotlib import pyplot as plt
@@ -17,10 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.core.paths import Paths
-from pipeline.report import drawing, svg
+from pipeline.report import drawing, jpeg, svg
 from pipeline.report.blocks import Figure as Shown
 from pipeline.report.results import Results, read_results
-from pipeline.report.sections.of_a_dataset import rate, reconstructions, selection
+from pipeline.report.sections import rate
+from pipeline.report.sections.of_a_dataset import reconstructions, selection
 
 OF_A_DATASET = ("rate", "reconstructions", "curves", "usage", "codebooks", "gradient-gap", "selection")
 
@@ -83,16 +86,23 @@ def test_curves_are_the_means_of_the_histories(figures: dict[str, Figure], resul
 
 def test_usage_has_a_line_per_row_and_seed(figures: dict[str, Figure], results: Results) -> None:
     panels = [panel for panel in figures["photos-usage"].axes if panel.axison]
-    assert sum(len(panel.lines) for panel in panels) == 3 * len(SOME)
+    lines = [line for panel in panels for line in panel.lines if line.get_label() != "_end"]
+    assert len(lines) == 3 * len(SOME)
     counts = results.rows["photos-vq"].pictures["usage"][0]
     assert list(panels[0].lines[0].get_ydata()) == counts[counts > 0].tolist()
 
 
-def test_rate_shows_every_row_at_its_bits_and_error(figures: dict[str, Figure], results: Results) -> None:
-    points = {one.get_label(): one.lines[0].get_xydata()[0] for one in figures["photos-rate"].axes[0].containers}
+def test_rate_shows_every_row_by_its_name_at_its_bits_and_error(figures: dict[str, Figure], results: Results) -> None:
+    panels = figures["photos-rate"].axes
+    assert [title(panel) for panel in panels] == ["learning rate as published", "constant learning rate"]
+    points = {one.get_label(): one.lines[0].get_xydata()[0] for panel in panels for one in panel.containers}
     assert len(points) == len(SOME)
     for row in results.of("photos"):
-        assert points[row.title] == pytest.approx([np.mean(row.values(key)) for key in ("bits_per_pixel", "test_mse")])
+        measured = [np.mean(row.values(key)) for key in ("bits_per_latent", "test_mse")]
+        assert points[f"_{row.title}"] == pytest.approx(measured)
+    names = {text.get_text() for panel in panels for text in panel.texts}
+    assert {row.title for row in results.of("photos")} <= names
+    assert all(len(panel.get_legend().get_texts()) == 2 for panel in panels)  # the steps and JPEG, no row
 
 
 def test_over_the_epochs_gap_and_loss_are_those_of_the_history(figures: dict[str, Figure], results: Results) -> None:
@@ -118,20 +128,25 @@ def test_the_second_papers_data_sets_stand_side_by_side(figures: dict[str, Figur
     assert labelled == ["Photographs", "Fashion-MNIST"]
 
 
-def test_a_strip_enlarges_pixels_as_they_are() -> None:
-    images = np.array([[[[10], [20]]], [[[30], [40]]]], dtype=np.uint8)  # two images of 1×2
-    line = reconstructions.strip(images, gap=1, times=2)
-    assert line.tolist() == [[10, 10, 20, 20, 255, 255, 30, 30, 40, 40, 255, 255]] * 2 + [[255] * 12] * 2
+def test_pictures_are_enlarged_as_they_are_or_reduced() -> None:
+    small = np.array([[[10], [20]], [[30], [40]]], dtype=np.uint8)
+    times = reconstructions.SIDE // 2
+    assert reconstructions.fitted(small).tolist() == np.kron([[10, 20], [30, 40]], np.ones((times, times))).tolist()
+    large = np.full((512, 512, 3), 7, dtype=np.uint8)
+    assert reconstructions.fitted(large).shape == (128, 128, 3)
+    assert (reconstructions.fitted(large) == 7).all()
 
 
-def test_pictures_are_enlarged_or_reduced_to_fit_the_page() -> None:
-    small = np.zeros((8, 32, 32, 3), dtype=np.uint8)
-    images, gap, times = reconstructions.fitting(small)
-    assert (images.shape, gap, times) == ((8, 32, 32, 3), 1, 840 // 264)
-    large = np.full((8, 512, 512, 1), 7, dtype=np.uint8)
-    images, _, times = reconstructions.fitting(large)
-    assert (images.shape, times) == ((8, 171, 171, 1), 1)
-    assert (images == 7).all()
+def test_few_models_are_shown_with_the_error_of_every_picture(figures: dict[str, Figure], results: Results) -> None:
+    """Of photos: the three as published, the only control, and the best and the worst of the other groups."""
+    texts = [text.get_text() for text in figures["photos-reconstructions"].texts]
+    names = [text.partition("\n")[0] for text in texts if "MSE" in text]
+    assert names[:4] == ["VQ-VAE", "VQ-VAE (EMA)", "LL-VQ-VAE", "lattice_ramp"]
+    assert len(names) <= 4 + 2 + 2 < len(SOME)
+    row = results.rows["photos-vq"].pictures
+    error = np.mean(((row["reconstructions"][0][2].astype(float) - row["originals"][2]) / 255) ** 2)
+    assert f"{error:.4f}" in texts
+    assert len([text for text in texts if text.startswith("0.")]) == reconstructions.PICTURES * len(names)
 
 
 def test_a_rate_is_bounded_where_nearly_every_latent_has_a_code_of_its_own() -> None:
@@ -147,6 +162,35 @@ def test_a_rate_is_bounded_where_nearly_every_latent_has_a_code_of_its_own() -> 
     assert rate.saturated(made_up.row("lattice", seeds=[{"seed": 0, "bits_per_latent": 3.0}])) is None
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.5, 2000.0, [1, 10, 100, 1000]),
+        (0.8, 25.0, [1, 2, 5, 10, 20]),
+        (0.0024, 0.011, [0.003, 0.005, 0.007, 0.01]),
+        (0.95, 3.2, [1, 1.5, 2, 3]),
+    ],
+)
+def test_a_log_axis_has_enough_ticks(low: float, high: float, ticks: list[float]) -> None:
+    assert drawing.FewTicks().tick_values(low, high) == pytest.approx(ticks)
+
+
+@given(st.floats(1e-6, 1e5), st.floats(1.01, 1e6))
+def test_a_log_axis_has_ticks_however_narrow(low: float, factor: float) -> None:
+    high = low * factor
+    assert sum(low <= tick <= high for tick in drawing.FewTicks().tick_values(low, high)) >= 2
+
+
+def test_one_epoch_is_one_tick_and_a_dot() -> None:
+    figure, axes = plt.subplots()
+    row = made_up.row("vq", history=pd.DataFrame({"seed": [0, 1], "epoch": [1, 1], "val_mse": [0.1, 0.3]}))
+    drawing.by_epoch(axes, row, "val_mse", {"color": "black", "marker": "o"})
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+    assert axes.lines[0].get_xydata().tolist() == [[1, pytest.approx(0.2)]]
+    plt.close(figure)
+
+
 def test_ticks_are_plain_numbers() -> None:
     ticks = [drawing.tick(value) for value in (0.00005, 0.02, 1.0, 20.0, 100000.0)]
     assert ticks == ["0.00005", "0.02", "1", "20", "100,000"]
@@ -155,9 +199,9 @@ def test_ticks_are_plain_numbers() -> None:
 def test_jpeg_by_hand() -> None:
     """One colour has no error but the rounding of its levels; errors fall and bits rise with quality."""
     grey = np.full((5, 16, 16, 1), 200, dtype=np.uint8)
-    assert all(one.mse < (3 / 255) ** 2 for one in rate.jpeg(grey, [50, 95]))
+    assert all(one.mse < (3 / 255) ** 2 for one in jpeg.measure(grey, [50, 95]))
     noise = np.random.default_rng(0).integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
-    points = rate.jpeg(noise, [5, 50, 95])
+    points = jpeg.measure(noise, [5, 50, 95])
     assert [one.quality for one in points] == [5, 50, 95]
     assert points[0].mse > points[1].mse > points[2].mse
     assert points[0].bits_per_pixel < points[1].bits_per_pixel < points[2].bits_per_pixel
@@ -165,7 +209,7 @@ def test_jpeg_by_hand() -> None:
 
 def test_jpeg_puts_every_image_back_in_its_place() -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 30, 3), dtype=np.uint8) * 40
-    assert rate.jpeg(images, [95])[0].mse < 1e-4
+    assert jpeg.measure(images, [95])[0].mse < 1e-4
 
 
 def test_a_row_has_its_labels_colour_and_is_told_apart_from_all_others(results: Results) -> None:

@@ -148,9 +148,10 @@ def bound(side: str, limit: float, ratio: bool) -> str:
 
 
 def _too_few(decision: Decision, _: Reason, __: Results) -> str:
+    """That they are too few, the report says once."""
     if decision.n == 1:
-        return f"one seed is too few; it {'agrees' if decision.agree else 'disagrees'}"
-    return f"{decision.n} seeds are too few; {('neither agrees', 'one agrees', 'both agree')[decision.agree]}"
+        return f"the one seed {'agrees' if decision.agree else 'disagrees'}"
+    return ("neither seed agrees", "one of 2 seeds agrees", "both seeds agree")[decision.agree]
 
 
 def _spread(decision: Decision, _: Reason, __: Results) -> str:

@@ -50,6 +50,7 @@ def cell(shown: Cell) -> str:
     text = escape(shown.text) if shown.kind == "plain" else shown.text.replace("|", "\\|")
     text = f"`{text}`" if shown.kind == "code" and text else text
     text = f"**{text}**" if shown.bold else text
+    text = f'<a id="{shown.anchor}"></a>{text}' if shown.anchor else text
     if not shown.link:
         return text
     row = row_of(shown.link)

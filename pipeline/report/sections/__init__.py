@@ -16,6 +16,7 @@ EACH_DATASET = "of_a_dataset"
 ORDER = (
     "opening",
     "glance",
+    "rate",
     "rows",
     EACH_DATASET,
     "verdicts",
@@ -30,7 +31,6 @@ ORDER = (
 )
 OF_A_DATASET = (
     "description",
-    "rate",
     "paper_form",
     "further",
     "reconstructions",

@@ -211,7 +211,7 @@ def counts(rows: Rows) -> Figure | None:
         axes.set(xscale="log", yscale="log", ylabel="distinct vectors")
         axes.set_xlabel("batches in training mode (cross: model frozen)")
         for axis in (axes.xaxis, axes.yaxis):
-            plain(axis, (1.0,))
+            plain(axis)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return figure
 
@@ -282,8 +282,7 @@ def splits(rows: Rows) -> Figure | None:
                 for mean, face in zip(means, (row.colour, "white"), strict=True):
                     panel.plot(mean, place, marker="o", color=row.colour, markerfacecolor=face, linestyle="")
             panel.set(xscale="log", title=title, xlabel="log scale")
-            low, high = panel.dataLim.intervalx
-            plain(panel.xaxis, (1.0, 2.0, 5.0) if high / low < 100 else (1.0,))
+            plain(panel.xaxis)
         names(axes[0], shown)
         return figure
 
@@ -374,7 +373,7 @@ def bits(rows: Rows) -> Figure | None:
             axes.barh(place, size, color=shade)
         axes.set_yticks(range(len(lines)), [name for name, _, _ in reversed(lines)])
         axes.set(xscale="log", xlabel="bits per image", xlim=(1, None))
-        plain(axes.xaxis, (1.0,))
+        plain(axes.xaxis)
         return figure
 
     return Figure(

@@ -159,6 +159,6 @@ def draw(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Drawing:
         axes.barh(at, rates, height=height, label=name, color=OTHERS if place else OURS)
     axes.set_yticks(range(len(lines)), kinds[::-1])
     axes.set(xscale="log", xlabel="codes per second")
-    plain(axes.xaxis, (1.0,))
+    plain(axes.xaxis)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -255,5 +255,5 @@ def milliseconds(against: str) -> tuple[Drawing, Axes]:
     figure, axes = plt.subplots(figsize=(WIDTH * 0.7, 4.2), layout="constrained")
     axes.set(xscale="log", yscale="log", xlabel=against, ylabel="milliseconds")
     for axis in (axes.xaxis, axes.yaxis):
-        plain(axis, (1.0,))
+        plain(axis)
     return figure, axes

@@ -231,16 +231,14 @@ def against(
         panel.annotate(text, place, textcoords="offset points", va="center", fontsize=8, color="#444444", **beside)
     panel.set(xscale="log", xlabel="codes in use", ylabel=line[0].measure("test_mse").head)
     panel.margins(x=0.2, y=0.15)
-    plain(panel.xaxis, (1.0,))
-    panel.locator_params(axis="x", numticks=4)
+    plain(panel.xaxis)
 
 
 def scale(panel: Axes, measure: str) -> None:
     """Counts on a log axis, errors where they span enough."""
-    low, high = panel.dataLim.intervaly
-    if measure in ("codes_in_use", "quantizer_parameters") and low > 0:
+    if measure in ("codes_in_use", "quantizer_parameters") and panel.dataLim.y0 > 0:
         panel.set_yscale("log")
-        plain(panel.yaxis, (1.0,) if high / low > 20 else (1.0, 2.0, 5.0))
+        plain(panel.yaxis)
     elif measure == "test_mse":
         scale_errors(panel)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.papers import PAPERS
+from pipeline.papers import PAPERS, Claim
 from pipeline.report import summary
-from pipeline.report.blocks import Block, Cell, Heading, Line, Table, Text, bullets, code, paragraph, table
+from pipeline.report.blocks import Block, Cell, Heading, Line, Table, Text, bullets, escape, paragraph, table
 from pipeline.report.describe import link
 from pipeline.report.evidence import published, wording
 from pipeline.report.evidence.claims import judge
-from pipeline.report.evidence.decisions import Decision, Published
+from pipeline.report.evidence.decisions import Decision, Published, Verdict
 from pipeline.report.results import Results
 from pipeline.report.summary import NONE
 
@@ -23,8 +23,10 @@ def section(results: Results) -> Iterator[Block]:
     yield paragraph(RULES)
     yield rules(decisions)
     for name in PAPERS:
-        yield Heading(results.papers[name]["title"])
-        yield full(results, [decision for decision in decisions if decision.paper == name])
+        tested = [one for one in decisions if one.paper == name and one.verdict is not Verdict.NOT_RUN]
+        if tested:
+            yield Heading(results.papers[name]["title"])
+            yield full(results, tested)
     met = list(met_lines(results))
     if met:
         yield Heading("Published numbers met", anchor="met")
@@ -53,17 +55,33 @@ def rules(decisions: Sequence[Decision]) -> Text:
 
 def full(results: Results, decisions: Sequence[Decision]) -> Table:
     """A line per claim and data set."""
+    named = dict.fromkeys(decision.claim.id for decision in decisions)
     lines: list[Line] = [
         [
-            code(decision.claim.id),
-            decision.claim.claim,
+            Cell(
+                f"{escape(decision.claim.claim)} `{decision.claim.id}`",
+                "markdown",
+                anchor=anchor(decision.claim) if named.pop(decision.claim.id, "seen") is None else "",
+            ),
             Cell(results.title(decision.dataset), link=f"#{decision.dataset}"),
+            ": ".join(filter(None, (wording.word(decision), why(decision, results)))),
+            wording.numbers(decision, results) or NONE,
+            wording.certainty(decision) or NONE,
             printed(decision.published, decision.dataset),
-            wording.sentence(decision, results),
         ]
         for decision in decisions
     ]
-    return table(["", "claim", "data set", "published", "verdict"], lines, left=5)
+    return table(["claim", "data set", "verdict", "measured", "n, effect, p", "published"], lines, left=6)
+
+
+def why(decision: Decision, results: Results) -> str:
+    """Why there is no answer, and how many seeds would give one."""
+    return "; ".join(filter(None, (wording.reason(decision, results), wording.needed(decision))))
+
+
+def anchor(claim: Claim) -> str:
+    """Where a claim's numbers stand."""
+    return f"verdict-{claim.id}"
 
 
 def printed(numbers: Sequence[Published], dataset: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.report import summary
 from pipeline.report.blocks import Cell, Table, Text, code, escape, paragraph, table
-from pipeline.report.describe import link
+from pipeline.report.describe import flat, link, listed
 from pipeline.report.results import Group, Measure, Results, groups
 
 TITLE = "In the form of the paper's tables"
@@ -48,6 +48,26 @@ def table_of(results: Results, dataset: str, group: Group) -> Table:
     return table([head for head, _ in columns], list(zip(*(cells for _, cells in columns), strict=True)))
 
 
+def unlike(results: Results, dataset: str) -> Iterator[Text]:
+    """What the rows that follow the paper have otherwise than it, each value with the paper's."""
+    paper = results.papers["ll_vq_vae"]
+    rows = [row for row in results.of(dataset) if row.variant in paper["models"] and row.learning_rate_falls]
+    if not rows:
+        return
+    stated = {**paper["trained"]["everywhere"], **paper["trained"].get(dataset, {})}
+    here = [{key: value for key, value in flat(row.settings).items() if key in stated} for row in rows]
+    found = {key: [one[key] for one in here if key in one and one[key] != value] for key, value in stated.items()}
+    texts = [f"{listed({key: values[0]})} (there {stated[key]})" for key, values in found.items() if values]
+    counts = {len(row.seeds) for row in rows}
+    if counts != {paper["seeds"]}:
+        texts.append(f"{' or '.join(map(str, sorted(counts)))} seeds (there {paper['seeds']})")
+    if dataset not in paper["results"]:
+        texts.insert(0, "a data set of which it has no numbers")
+    differing = "; ".join(texts) or "nothing of its epochs, batches, learning rate, sizes and seeds"
+    yield paragraph(f"""**Different from the paper**, of the rows as published: {differing}. What its code does that its
+        text does not say stands in the [audit](#audit); every setting, under Settings.""")
+
+
 def in_unit(measure: Measure, unit: str) -> Measure:
     """A measure of time says that it was taken here, and is in the unit of the paper."""
     if measure.published != "duration":
@@ -65,8 +85,7 @@ def notes(results: Results, dataset: str) -> Iterator[Text]:
             codes over the training split while the model was in training mode; "recounted" is the authors' later count
             from one released checkpoint over training and validation images with the model frozen
             ({escape(paper["recount"]["source"])}), which is how codes are counted here.""")
-    else:
-        yield Text("The paper has no numbers for this data set.")
+    yield from unlike(results, dataset)
     yield paragraph("""Measured: mean ± standard deviation over n seeds (no deviation where n = 1). Codes in use are
         counted over training and validation images together with the model frozen. Times are on the hardware named in
         [Where the numbers come from](#provenance).""")

@@ -22,17 +22,18 @@ def section(results: Results, dataset: str) -> Iterator[Figure]:
         f"{dataset}-usage",
         f"{title}: use of the codes",
         """How often each code was used on the test split, most used first (at most 4,096 codes); one line per seed.
-        A line that ends early is a collapse to few codes, a level line an even use.""",
+        A line ends, at the dot, with the last code that is used: early is a collapse to few codes; a level line is an
+        even use.""",
         f"Use of the codes on the test split of {title} by rank, log axes, for {names}.",
         lambda: draw(shown),
     )
 
 
 def draw(shown: Sequence[Group]) -> Drawing:
-    columns = min(3, len(shown))
+    columns = min(2, len(shown))
     lines = -(-len(shown) // columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(WIDTH, 3.4 * lines), squeeze=False, layout="constrained", sharex=True, sharey=True
+        lines, columns, figsize=(WIDTH, 4.1 * lines), squeeze=False, layout="constrained", sharex=True, sharey=True
     )
     for panel, group in zip(axes.flat, shown, strict=False):
         look = looks(group.rows)
@@ -41,11 +42,14 @@ def draw(shown: Sequence[Group]) -> Drawing:
                 used = counts[counts > 0]
                 label = row.title if seed == 0 else None
                 panel.plot(np.arange(1, len(used) + 1), used, label=label, **{**look[row.name], "marker": ""})
+                if len(used) < len(counts):  # else there are more codes than were kept
+                    panel.plot(len(used), used[-1], label="_end", color=row.colour, marker=".")
         panel.set(title=group.title, xscale="log", yscale="log", xlabel="rank of the code")
-        for axis in (panel.xaxis, panel.yaxis):
-            plain(axis, (1.0,))
         panel.tick_params(labelbottom=True)
-        panel.legend(fontsize=8, loc="upper right")
+        panel.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+    for panel in axes.flat[: len(shown)]:
+        plain(panel.xaxis)
+        plain(panel.yaxis)
     for panel in axes[:, 0]:
         panel.set_ylabel("times used on test")
     for panel in list(axes.flat)[len(shown) :]:
