@@ -162,5 +162,5 @@ def test_more_processes_than_images_in_a_batch_are_refused(tmp_path: Path, monke
 def test_evaluation_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(sys, "argv", ["pipeline.evaluate", "photos-vq"])
-    with pytest.raises(UserError, match="^evaluation is one process, not 2: run `python -m pipeline.evaluate photos-vq`"):
+    with pytest.raises(UserError, match="^evaluation is one process, not 2: run `python -m pipeline.eval"):
         evaluate.main()
