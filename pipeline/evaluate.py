@@ -23,7 +23,8 @@ from torch import Tensor
 
 from pipeline import autoencoder
 from pipeline.autoencoder import Autoencoder
-from pipeline.core import cli, devices, files, parallel
+from pipeline.core import cli, devices, files, parallel, ranks
+from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths, read_settings
 from pipeline.datasets.io import batches
 from pipeline.datasets.io.batches import Images
@@ -41,6 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("row", help="<dataset>-<variant>, as the plan names it")
     row = parser.parse_args().row
+    if ranks.started() > 1:  # they would write the same files
+        raise UserError(f"evaluation is one process, not {ranks.started()}: run `python -m pipeline.evaluate {row}`.")
     cli.keep_freed_memory()
     evaluate_row(row, read_settings(row), files.read_yaml(Paths().evaluate_settings))
 

@@ -53,7 +53,7 @@ def sbatch(script: str) -> None:
 
 
 def srun(*words: str) -> None:
-    command = words[[word.endswith("python") for word in words].index(True) :]
+    command = words[words.index("--output") + 2 :]  # submitit's last option
     os.execv(command[0], command)
 
 

@@ -42,6 +42,11 @@ def local() -> int:
     return int(os.environ["LOCAL_RANK"]) if dist.is_initialized() else 0
 
 
+def started() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Work with the other processes that torchrun started; nothing happens where it started one or none.
@@ -51,7 +56,7 @@ def together() -> Iterator[None]:
     Raises:
         UserError: another process is gone and has not said why.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if started() == 1:
         yield
         return
     store, rank, world = next(dist.rendezvous("env://"))

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import runpy
 import shlex
+import signal
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,3 +46,11 @@ def _run(words: list[str], folder: Path, environment: dict[str, str], log: Path)
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         case _:
             os.execvp(words[0], words)
+
+
+def failure(status: int, output: str) -> str:
+    """Why a command failed, in a sentence: the last line that it printed."""
+    if status == -signal.SIGKILL:
+        return f"it was killed, perhaps for want of memory: {cli.LESS_MEMORY}"
+    lines = output.strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"

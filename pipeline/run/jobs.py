@@ -48,11 +48,9 @@ class Job:
         return (time.monotonic() - self.started) * len(self.places)
 
     def failure(self) -> str:
-        """Why it failed, in a sentence: the last line that it printed."""
-        if self.process.exitcode == -signal.SIGKILL:
-            return f"it was killed, perhaps for want of memory: {cli.LESS_MEMORY}"
-        lines = self.log.read_bytes()[self.log_start :].decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("error: ") if lines else f"exit status {self.process.exitcode}"
+        """Why it failed, in a sentence."""
+        output = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+        return command.failure(self.process.exitcode or 0, output)
 
     def send(self, number: int) -> None:
         """Send a signal to all its processes."""

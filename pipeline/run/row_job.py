@@ -13,6 +13,8 @@ from pathlib import Path
 
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 
+from pipeline.run.command import failure
+
 GRACE = 60  # seconds from the signal that ends a command to the one that ends, or queues again, its job
 
 
@@ -69,11 +71,3 @@ class RowJob:
     def checkpoint(self) -> DelayedSubmission:
         """What submitit queues again when time is over. A training goes on from its last finished epoch."""
         return DelayedSubmission(self)
-
-
-def failure(status: int, output: str) -> str:
-    """Why a command failed, in a sentence: the last line that it printed."""
-    if status == -signal.SIGKILL:
-        return "it was killed, perhaps for want of memory"
-    lines = output.strip().splitlines()
-    return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"

@@ -24,11 +24,12 @@ from conftest import ROOT
 from dvc.stage.cache import RunCacheNotFoundError
 from project import DVC, WAITS, change, git_status, make_project, quantizer_that, ran, shell, start
 
-from pipeline.core import files
+from pipeline.core import cli, files
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
 from pipeline.run import cluster
-from pipeline.run.row_job import RowJob, failure
+from pipeline.run.command import failure
+from pipeline.run.row_job import RowJob
 from pipeline.run.stages import Stages
 
 RUN = [sys.executable, "-m", "pipeline.run", "--cluster", "cluster.yaml"]
@@ -125,7 +126,7 @@ def test_a_job_runs_its_commands_with_its_threads_until_one_fails(tmp_path: Path
 def test_a_failure_is_the_last_line_or_what_ended_it() -> None:
     assert failure(1, "much\nerror: that is wrong\n") == "that is wrong"
     assert failure(3, "") == "exit status 3"
-    assert failure(-signal.SIGKILL, "half a li") == "it was killed, perhaps for want of memory"
+    assert failure(-signal.SIGKILL, "half a li") == f"it was killed, perhaps for want of memory: {cli.LESS_MEMORY}"
 
 
 BEGINS_AND_WAITS = """
@@ -199,7 +200,7 @@ def stages_of(folder: Path, **scripts: str) -> Stages:
     files.write_text(Paths(folder).prepared("photos") / "about.yaml", "")
     stages = object.__new__(Stages)
     stages.repo = SimpleNamespace(lock=MagicMock(), stage_cache=SimpleNamespace(restore=no_cache))
-    stages.alone = nullcontext
+    stages.alone, stages.cache = nullcontext, folder
     stages.graph = SimpleNamespace(successors=needs.__getitem__)
     stages.order, stages.rows, stages.waiting = list(needs), list(needs), list(needs)
     stages.ready, stages.failed, stages.stopped = [], {}, False

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from pipeline import evaluate
 from pipeline.core import devices, files, ranks
 from pipeline.core.errors import UserError
 from pipeline.core.paths import Paths
@@ -156,3 +157,10 @@ def test_more_processes_than_images_in_a_batch_are_refused(tmp_path: Path, monke
     monkeypatch.setattr(ranks, "count", lambda: 16)
     with pytest.raises(UserError, match="train.batch_size is 8, but 16 processes share every batch; start at most as"):
         train.train_row("photos-vq", tiny.settings("vq"), Paths(tmp_path))
+
+
+def test_evaluation_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "argv", ["pipeline.evaluate", "photos-vq"])
+    with pytest.raises(UserError, match="^evaluation is one process, not 2: run `python -m pipeline.eval"):
+        evaluate.main()
