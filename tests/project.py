@@ -50,7 +50,7 @@ def make_project(folder: Path) -> Path:
     change(
         folder,
         grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
-        full={"datasets": ["photos"], "variants": ["vq", "lattice_frozen"], "seeds": [0, 1]},
+        full={"datasets": ["photos"], "variants": ["vq"], "seeds": [0, 1]},
         model={"dim": 4, "hidden": [4], "residual_blocks": 1},
         quantizer={"num_codes": 16},
         train={"epochs": 1, "batch_size": 16},
