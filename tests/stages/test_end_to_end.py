@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import signal
@@ -18,7 +17,6 @@ import psutil
 import pytest
 import zc.lockfile
 from conftest import ROOT
-from filelock import FileLock
 from PIL import Image
 from project import (
     DVC,
@@ -27,9 +25,9 @@ from project import (
     WAITS,
     both,
     change,
-    commit,
+    copied,
+    first_run,
     git_status,
-    make_project,
     quantizer_that,
     ran,
     shell,
@@ -60,21 +58,13 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository after its first run, one for all test processes, which do not change it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first_run"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            output = shell(make_project(folder), *DVC, "repro")
-            assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
-            commit(folder, "first run")
-    return folder
+    return first_run(tmp_path_factory)
 
 
 @pytest.fixture
 def clean(project: Path, tmp_path: Path) -> Path:
     """The project as first run, a copy for each test."""
-    return Path(shutil.copytree(project, tmp_path / "project", symlinks=True))
+    return copied(project, tmp_path / "project")
 
 
 def test_again_it_does_nothing_and_git_is_clean(clean: Path) -> None:
