@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item not in slow or item.path.parent.name == "report":
             item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays; looking through it for garbage again and again takes a share of the time."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
