@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out among processes so that all end at about the same time.
 
-    Those that share a costly fixture stay in one process: the quick ones of a file, and of the report. Slow ones go
-    to any, unless they name their group. First come the quick ones of files that have slow ones, which take longest,
-    then the slow ones.
+    Those that share a costly fixture stay in one process: the quick ones of a file, and all of the report. Other slow
+    ones go to any, unless they name their group. First come the quick ones of files that have slow ones, which take
+    longest, then the slow ones.
     """
     slow = {item for item in items if item.get_closest_marker("slow")}
     groups = {item: str(item.path.parent if item.path.parent.name == "report" else item.path) for item in items}
     long = {groups[item] for item in slow}
     items.sort(key=lambda item: 1 if item in slow else 0 if groups[item] in long else 2)
     for item in items:
-        if item not in slow:
+        if item not in slow or item.path.parent.name == "report":
             item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays; looking through it for garbage again and again takes a share of the time."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,16 @@ from pipeline.core.paths import Paths
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pipeline.report.blocks import Figure as Shown
     from pipeline.report.results import Results
 
 SOME = ("vq", "vq_ema", "lattice", "lattice_ramp", "vq_corrected", "kd_512x128", "kd_65536x1", "adaptive", "mine")
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """A report of two data sets, five sweeps and a part of the benchmark; tests do not change it."""
+def made_and_drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Paths, dict[str, Figure]]:
+    """A report of two data sets, five sweeps and a part of the benchmark, and its figures; tests do not change them."""
+    from pipeline.report import drawing
     from pipeline.report.__main__ import main
 
     paths = made_up.make(tmp_path_factory.mktemp("made"), variants=SOME)
@@ -33,8 +36,30 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     made_up.add_sweep(paths, "zeal", "quantizer.zeal", ["little", "much"], variants=["mine"], measures=["sharpness"])
     made_up.add_sweep(paths, "long", "quantizer.gamma", [0.0, 1.0], variants=["lattice_corrected"], epochs=20)
     made_up.add_benchmark(paths, "overhead", [{"stages": 54, "first": 13.94, "again": 1.66}])
-    main(paths)
-    return paths
+    drawn, write = {}, drawing.write
+
+    def write_and_keep(figure: Shown, folder: Path) -> None:
+        def draw() -> Figure:
+            return drawn.setdefault(figure.key, figure.draw())
+
+        write(dataclasses.replace(figure, draw=draw), folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "cores", lambda: 1)  # in this process, so that the figures can be kept
+        patch.setattr(drawing, "write", write_and_keep)
+        main(paths)
+    return paths, drawn
+
+
+@pytest.fixture(scope="session")
+def made(made_and_drawn: tuple[Paths, dict[str, Figure]]) -> Paths:
+    return made_and_drawn[0]
+
+
+@pytest.fixture(scope="session")
+def figures(made_and_drawn: tuple[Paths, dict[str, Figure]]) -> dict[str, Figure]:
+    """The report's figures by name."""
+    return made_and_drawn[1]
 
 
 @pytest.fixture(scope="session")
@@ -42,19 +67,6 @@ def results(made: Paths) -> Results:
     from pipeline.report.results import read_results
 
     return read_results(made)
-
-
-@pytest.fixture(scope="session")
-def figures(results: Results) -> dict[str, Figure]:
-    """The report's figures by name, drawn; tests do not change them."""
-    from matplotlib import rc_context
-
-    from pipeline.report.blocks import parts_of
-    from pipeline.report.drawing import STYLE
-    from pipeline.report.sections import sections
-
-    with rc_context({**STYLE, "figure.max_open_warning": 0}):
-        return {part.key: part.draw() for part in parts_of(sections(results)) if hasattr(part, "draw")}
 
 
 @pytest.fixture(scope="session")

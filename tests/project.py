@@ -12,7 +12,9 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import ROOT
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -50,7 +52,7 @@ def make_project(folder: Path) -> Path:
     change(
         folder,
         grid={"datasets": ["photos"], "variants": VARIANTS, "seeds": [0]},
-        full={"datasets": ["photos"], "variants": ["vq", "lattice_frozen"], "seeds": [0, 1]},
+        full={"datasets": ["photos"], "variants": ["vq"], "seeds": [0, 1]},
         model={"dim": 4, "hidden": [4], "residual_blocks": 1},
         quantizer={"num_codes": 16},
         train={"epochs": 1, "batch_size": 16},
@@ -63,6 +65,22 @@ def make_project(folder: Path) -> Path:
     shell(folder, "git", "config", "user.email", "user@example.org")
     commit(folder, "start")
     return folder
+
+
+def first_run(factory: pytest.TempPathFactory) -> Path:
+    """A project after `dvc repro`, with everything in git: one for all tests, which do not change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first_run"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            output = shell(make_project(folder), *DVC, "repro")
+            assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
+            commit(folder, "first run")
+    return folder
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to, symlinks=True))
 
 
 def virtual_environment(folder: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("new quantizer")]
+
 
 def snippet() -> str:
     """The quantizer that the README shows."""

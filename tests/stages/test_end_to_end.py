@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import signal
@@ -18,7 +17,6 @@ import psutil
 import pytest
 import zc.lockfile
 from conftest import ROOT
-from filelock import FileLock
 from PIL import Image
 from project import (
     DVC,
@@ -27,9 +25,9 @@ from project import (
     WAITS,
     both,
     change,
-    commit,
+    copied,
+    first_run,
     git_status,
-    make_project,
     quantizer_that,
     ran,
     shell,
@@ -60,21 +58,13 @@ def readme_commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository after its first run, one for all test processes, which do not change it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first_run"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            output = shell(make_project(folder), *DVC, "repro")
-            assert ran(output) == {"plan", "download@photos", "preprocess@photos", "report"} | both(*VARIANTS)
-            commit(folder, "first run")
-    return folder
+    return first_run(tmp_path_factory)
 
 
 @pytest.fixture
 def clean(project: Path, tmp_path: Path) -> Path:
     """The project as first run, a copy for each test."""
-    return Path(shutil.copytree(project, tmp_path / "project", symlinks=True))
+    return copied(project, tmp_path / "project")
 
 
 def test_again_it_does_nothing_and_git_is_clean(clean: Path) -> None:
@@ -173,27 +163,9 @@ def test_rows_side_by_side_are_trained_and_recorded_as_one_by_one(clean: Path) -
     assert (clean / "dvc.lock").read_bytes() == after
 
 
-def test_a_row_that_fails_stops_no_other_and_is_named(clean: Path) -> None:
-    change(
-        clean, model={"dim": 5}, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["mine", "vq"]}
-    )
-    quantizer_that(clean, 'raise RuntimeError("not today")')
-    output = shell(clean, *RUN, status=1)
-    assert "1 of 2 rows done, 1 failed" in output
-    assert "photos-mine failed: RuntimeError: not today\n    python -m pipeline.train photos-mine" in output
-    assert output.endswith(
-        "error: stages that failed: 1, and 1 that need them did not run; run the same command again to go on.\n"
-    )
-    quantizer_that(clean, "pass")
-    files.remove(clean / "reports/logs")
-    assert "2 of 2 rows done" in shell(clean, *RUN)
-    again = {"pipeline.plan", "pipeline.train photos-mine", "pipeline.evaluate photos-mine"}
-    assert ran_side_by_side(clean) == again  # the other one was recorded
-
-
-def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Path) -> None:
-    variants = {"mine": {"quantizer": {"name": "mine"}}}
-    change(clean, variants=variants, grid={"variants": ["mine"], "seeds": [0, 1]})
+def test_a_run_goes_on_after_it_was_stopped_or_killed_or_a_row_failed(clean: Path) -> None:
+    """Stopped or killed, it leaves no process; a row that fails stops no other and is named."""
+    change(clean, variants={"mine": {"quantizer": {"name": "mine"}}}, grid={"variants": ["mine"], "seeds": [0, 1]})
     quantizer_that(clean, WAITS)
     (clean / "wait").touch()
     for number, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 1)):
@@ -213,25 +185,35 @@ def test_a_run_that_is_stopped_or_killed_leaves_no_process_and_goes_on(clean: Pa
         for path in clean.glob("waits-*"):
             path.unlink()
     assert output.endswith("stopped; run the same command again to go on.\n")
-    (clean / "wait").unlink()
+
+    change(clean, model={"dim": 5}, grid={"variants": ["mine", "vq"], "seeds": [0]})
+    quantizer_that(clean, 'raise RuntimeError("not today")')
     lock = zc.lockfile.LockFile(str(clean / ".dvc/tmp/lock"))
     run = start(clean, *RUN)
     assert run.stdout is not None
     assert run.stdout.readline() == "waiting for another DVC command in this folder\n"
     lock.close()
     output, _ = run.communicate()
-    assert run.returncode == 0, output
-    assert "1 of 1 rows done" in output
+    assert run.returncode == 1, output
+    assert "1 of 2 rows done, 1 failed" in output
+    assert "photos-mine failed: RuntimeError: not today\n    python -m pipeline.train photos-mine" in output
+    assert output.endswith(
+        "error: stages that failed: 1, and 1 that need them did not run; run the same command again to go on.\n"
+    )
+    quantizer_that(clean, "pass")
+    files.remove(clean / "reports/logs")
+    assert "2 of 2 rows done" in shell(clean, *RUN)
+    again = {"pipeline.plan", "pipeline.train photos-mine", "pipeline.evaluate photos-mine"}
+    assert ran_side_by_side(clean) == again  # the other one was recorded
 
 
 def test_a_row_that_several_processes_trained_is_recorded(clean: Path) -> None:
     """As one that DVC trained: only what depends on it runs again."""
-    change(clean, variants={"lattice": {"quantizer": {"name": "lattice", "gamma": 0.5}, "train": {"lr_decay": 0.0}}})
-    shell(clean, *DVC, "repro", "plan")
+    files.remove(clean / "models/photos-lattice")
     shell(clean, "torchrun", "--standalone", "--nproc-per-node", "2", "-m", "pipeline.train", "photos-lattice")
     shell(clean, *DVC, "commit", "--force", "train@photos-lattice")
     assert files.read_json(clean / "models/photos-lattice/about.json")["environment"]["processes"] == 2
-    assert ran(shell(clean, *DVC, "repro")) == {"evaluate@photos-lattice", "report"}
+    assert ran(shell(clean, *DVC, "repro", "evaluate")) == {"evaluate@photos-lattice"}
 
 
 def test_what_was_cut_short_is_mended(clean: Path) -> None:
@@ -260,44 +242,38 @@ def test_make_test_runs_all_tests_and_test_fast_the_quick_ones(clean: Path) -> N
     assert all(tool in full for tool in ("ruff check", "mypy", "pytest"))
 
 
-def test_make_full_trains_the_full_grid_with_its_seeds(clean: Path) -> None:
-    files.remove(clean / "reports/logs")
-    assert "2 of 2 rows done" in readme(clean, "make full")
-    rows = {f"pipeline.{stage} photos-{row}" for stage in ("train", "evaluate") for row in ("vq", "lattice_frozen")}
-    assert ran_side_by_side(clean) == {"pipeline.plan"} | rows
-    assert [seed["seed"] for seed in files.read_json(clean / "reports/runs/photos-vq.json")["seeds"]] == [0, 1]
-    readme(clean, "git checkout params.yaml")
-    assert "2 of 2 rows done" in readme(clean, "make report")
-    assert ran_side_by_side(clean) == {"pipeline.plan"}
-
-
-def test_make_sweeps_trains_the_rows_of_those_named_or_of_all(clean: Path) -> None:
+def test_make_full_trains_the_full_grid_and_make_sweeps_the_rows_of_those_named_or_of_all(clean: Path) -> None:
     readme(clean, ". .venv/bin/activate")
     gamma, init, codes = "photos-lattice_gamma_0_5", "photos-lattice_init_5", "photos-vq_codes_8"
-    stages = {row: {f"pipeline.train {row}", f"pipeline.evaluate {row}"} for row in (gamma, init, codes)}
+    stages = {
+        row: {f"pipeline.{one} {row}" for one in ("train", "evaluate")} for row in ("photos-vq", gamma, init, codes)
+    }
     files.remove(clean / "reports/logs")
+    assert "1 of 1 rows done" in readme(clean, "make full")
+    assert ran_side_by_side(clean) == {"pipeline.plan"} | stages["photos-vq"]
+    assert [seed["seed"] for seed in files.read_json(clean / "reports/runs/photos-vq.json")["seeds"]] == [0, 1]
+    readme(clean, "git checkout params.yaml")
     readme(clean, 'make sweeps SWEEPS="gamma init"')
-    assert ran_side_by_side(clean) == {"pipeline.plan"} | stages[gamma] | stages[init]
+    assert ran_side_by_side(clean) == {"pipeline.plan"} | stages[gamma] | stages[init]  # the grid's are there
     assert files.read_json(clean / f"reports/runs/{gamma}.json")["settings"]["train"]["epochs"] == 3
     readme(clean, "make sweeps")
     assert ran_side_by_side(clean) == {"pipeline.plan"} | stages[codes]
     report = (clean / "reports/report.md").read_text()
-    assert all(f"settings/{row}.yaml" in report for row in stages)
+    assert all(f"settings/{row}.yaml" in report for row in (gamma, init, codes))
 
 
 def test_other_data_sets_come_from_a_mirror(clean: Path, tmp_path: Path) -> None:
-    settings = {}
-    for name in ("mnist", "fashion_mnist"):
-        (tmp_path / name).mkdir()
-        settings[name] = {"data": getattr(made_sources, name)(tmp_path / name, np.random.default_rng(0))}
-    change(clean, grid={"variants": ["vq"]}, datasets=settings)
-    command = "VQ_MIRROR=/path/to/mirror dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'"
-    brought = {f"{stage}@{name}" for stage in ("download", "preprocess") for name in settings}
-    trained = {f"{stage}@{name}-vq" for stage in ("train", "evaluate") for name in settings}
-    assert ran(readme(clean, command, **{"/path/to/mirror": str(tmp_path)})) == {"plan", "report"} | brought | trained
+    (tmp_path / "mnist").mkdir()
+    settings = made_sources.mnist(tmp_path / "mnist", np.random.default_rng(0))
+    change(clean, grid={"variants": ["vq"]}, datasets={"mnist": {"data": settings}})
+    command, one = "dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'", {"mnist,fashion_mnist": "mnist"}
+    from_mirror = "VQ_MIRROR=/path/to/mirror dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'"
+    output = readme(clean, from_mirror, **one, **{"/path/to/mirror": str(tmp_path)})
+    stages = {f"{stage}@mnist" for stage in ("download", "preprocess")}
+    assert ran(output) == {"plan", "report", "train@mnist-vq", "evaluate@mnist-vq"} | stages
     change(clean, data={"mirror": str(tmp_path)})
     shutil.rmtree(clean / "data/raw/mnist")
-    assert ran(readme(clean, "dvc exp run -S 'grid.datasets=[mnist,fashion_mnist]'")) <= {"plan", "download@mnist"}
+    assert ran(readme(clean, command, **one)) <= {"plan", "download@mnist"}
     assert (clean / "data/raw/mnist/t10k-images-idx3-ubyte.gz").is_file()
 
 
@@ -398,10 +374,10 @@ def test_what_is_added_is_a_file_of_its_own_or_an_entry(clean: Path) -> None:
     sweep = {"setting": "quantizer.num_codes", "values": [4], "variants": ["mine"], "title": "My sweep"}
     change(clean, variants={"mine": {"quantizer": {"name": "mine"}}}, sweeps={"few": sweep})
     change(clean, grid={"datasets": ["dots"], "variants": ["mine"], "sweeps": ["mine_few_4"]})
-    output = shell(clean, *DVC, "repro")
-    rows = {"train@dots-mine", "evaluate@dots-mine"}
-    rows |= {"train_sweep@dots-mine_few_4", "evaluate_sweep@dots-mine_few_4"}
-    assert ran(output) == {"plan", "download@dots", "preprocess@dots", "report"} | rows
+    files.remove(clean / "reports/logs")
+    shell(clean, *RUN)
+    stages = {f"pipeline.{stage} dots-{row}" for stage in ("train", "evaluate") for row in ("mine", "mine_few_4")}
+    assert ran_side_by_side(clean) == {"pipeline.plan", "pipeline.preprocess dots"} | stages
     touched = {line[3:] for line in git_status(clean) if not re.match(r"reports/|dvc\.lock", line[3:])}
     added = {"quantizers/mine.py", "datasets/dots.py", "metrics/worst.py", "papers/balance.yaml"}
     assert touched == {"params.yaml", *(f"pipeline/{name}" for name in added)}
