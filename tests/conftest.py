@@ -28,13 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Share the tests out among processes so that all end at about the same time.
 
     Those that share a costly fixture stay in one process: the quick ones of a file, and all of the report. Other slow
-    ones go to any, unless they name their group. First come the quick ones of files that have slow ones, which take
-    longest, then the slow ones.
+    ones go to any, unless they name their group. First come those named groups, which take longest, then the quick ones
+    of files that have slow ones, then the slow ones.
     """
     slow = {item for item in items if item.get_closest_marker("slow")}
+    named = {item for item in items if item.get_closest_marker("xdist_group")}
     groups = {item: str(item.path.parent if item.path.parent.name == "report" else item.path) for item in items}
     long = {groups[item] for item in slow}
-    items.sort(key=lambda item: 1 if item in slow else 0 if groups[item] in long else 2)
+    items.sort(key=lambda item: 0 if item in named else 2 if item in slow else 1 if groups[item] in long else 3)
     for item in items:
         if item not in slow or item.path.parent.name == "report":
             item.add_marker(pytest.mark.xdist_group(groups[item]))

@@ -11,6 +11,7 @@ gets.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -47,6 +48,12 @@ def started() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+GONE = (
+    "another process of this training is gone, perhaps killed for want of memory, or torchrun was stopped; run the "
+    "same command again to go on."
+)
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """Work with the other processes that torchrun started; nothing happens where it started one or none.
@@ -66,18 +73,21 @@ def together() -> Iterator[None]:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     if rank > 0:
         cli.log.disabled = True
+    signal.signal(signal.SIGTERM, _ended)  # which torchrun sends, sometimes before a reduction fails
     try:
         yield
     except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until this has been said
         if store.add("failed", 1) > 1:
             raise SystemExit(1) from None
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
-            raise UserError(
-                "another process of this training is gone, perhaps killed for want of memory; run the same command "
-                "again to go on."
-            ) from None
+            raise UserError(GONE) from None
         raise
     dist.destroy_process_group()
+
+
+def _ended(*_: object) -> None:
+    raise UserError(GONE)
 
 
 def part(images: int) -> slice:

@@ -102,7 +102,7 @@ def test_a_row_says_by_how_many_processes_it_was_trained(one_and_two: tuple[Path
     ("fault", "sentence"),
     [
         ("diverges", "error: photos-vq, seed 0, epoch 1, step 2: the loss is no longer finite; "),
-        ("is killed", "error: another process of this training is gone, perhaps killed for want of memory; run "),
+        ("is killed", "error: another process of this training is gone, perhaps killed for want of memory, or "),
     ],
 )
 def test_where_one_process_fails_all_end_and_one_sentence_says_why(fault: str, sentence: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A wait leaves the GPU idle until the host has sent more work. Tried on a CPU tha
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def test_on_a_gpu_nothing_is_left_on_the_cpu(name: str, train: bool, monkeypatch
     """Fake tensors on `cuda` have no values, but an operation on tensors of two devices fails, as there.
 
     What asks for values is answered: no code is to be replaced, and all codebooks were chosen. The backward
-    pass needs a real device; `test_vq` tries it on `meta`.
+    pass needs a real device; `test_vq` tries it on `meta`. In a process of its own, since torch refuses a backward
+    pass in the forks of one that has held such tensors, and other tests fork.
     """
 
     def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -137,7 +139,13 @@ def test_on_a_gpu_nothing_is_left_on_the_cpu(name: str, train: bool, monkeypatch
 
     monkeypatch.setattr(search, "nearest", nearest)
     monkeypatch.setattr(quantizers, "all_finite", lambda values: True)
-    quantizer = make_quantizer(name).train(train)
+    child = multiprocessing.get_context("fork").Process(target=check_devices, args=(make_quantizer(name).train(train),))
+    child.start()
+    child.join()
+    assert child.exitcode == 0, "its traceback is among what was captured"
+
+
+def check_devices(quantizer: quantizers.Quantizer) -> None:
     with FakeTensorMode(), pretend.Answers():
         pretend.to_gpu(quantizer)
         z = torch.empty(2, 4, 3, 5, device="cuda", requires_grad=True)
