@@ -37,7 +37,7 @@ full: install repository
 
 cluster: install repository check
 	python -m pipeline.run --cluster cluster.yaml
-	@echo "Open reports/report.md."
+	@echo "Open reports/report.html, or read reports/report.md."
 
 sweeps: install repository
 	python -m pipeline.plan --sweeps $(SWEEPS)
